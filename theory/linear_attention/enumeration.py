@@ -22,12 +22,18 @@ from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..call_order import require_task_first
+from ..lists_of_points import (
+    LARGEST_LENGTH,
+    LEVELS,
+    Reached,
+    draw_levels,
+    subset_text,
+)
 from ..moments.population_loss import (
     Population,
     direction_indices,
     invariant_population,
 )
-from ..reached_items import Reached
 from .subsets import (
     Choice,
     count_subsets,
@@ -53,7 +59,6 @@ Assignment = tuple[tuple[int, ...], ...]
 """The directions of each active head."""
 
 _ROWS = 12  # fixed points of a table that fits one screen
-_LEVELS = 64  # fixed points whose levels a figure still tells apart
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,7 +132,7 @@ class FixedPoint(Displayed):
     def summary(self) -> Summary:
         """What is learned, the loss and the stability, on one screen."""
         rows: dict[str, object] = {
-            "learned": _subset_text(self.subset),
+            "learned": subset_text(self.subset),
             "loss": f"{self.loss:.8g}",
             "Hessian index": self.hessian_index,
             "gains": array_summary(self.gains),
@@ -223,7 +228,7 @@ class FixedPoints(Displayed):
         return count_subsets(self.population.gains, limit)
 
     def __len__(self) -> int:
-        if self.count > _LARGEST_LENGTH:
+        if self.count > LARGEST_LENGTH:
             raise OverflowError(
                 f"{_number_text(self.count)} fixed points are more than len can say: use count, or islice"
             )
@@ -252,7 +257,7 @@ class FixedPoints(Displayed):
         """The one at this place, from 0, enumerated from the nearer end."""
         from_the_last = self.count - 1 - place
         nearer = min(place, from_the_last)
-        if nearer > _LARGEST_LENGTH:
+        if nearer > LARGEST_LENGTH:
             raise OverflowError(
                 f"{_number_text(nearer)} fixed points lie between this one and the nearer end: use of(…), or islice"
             )
@@ -317,23 +322,13 @@ class FixedPoints(Displayed):
         return Summary(title, rows, formulas)
 
     def plot(
-        self, ax: "Axes | None" = None, *, limit: int = _LEVELS, **style: Any
+        self, ax: "Axes | None" = None, *, limit: int = LEVELS, **style: Any
     ) -> "Axes":
         """Draw the loss of the first `limit` as levels over their Hessian index, on `ax` or new axes; returns them.
 
         `style` goes to the lines.
         """
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            _, ax = plt.subplots()
-        points = list(islice(iter(self), limit))
-        losses = np.array([point.loss for point in points])
-        indices = np.array([point.hessian_index for point in points])
-        ax.hlines(losses, indices - 0.4, indices + 0.4, **style)
-        ax.set_xlabel("Hessian index")
-        ax.set_ylabel("loss")
-        return ax
+        return draw_levels(ax, islice(iter(self), limit), style)
 
 
 class FixedPointTable(Displayed, tuple[FixedPoint, ...]):
@@ -368,11 +363,8 @@ def _table_rows(points: Iterable[FixedPoint]) -> dict[str, object]:
         row = f"loss {point.loss:.8g}, index {point.hessian_index}, {point.kind}"
         if point.continuum:
             row += ", one of a continuum"
-        rows[f"{number}: {_subset_text(point.subset)}"] = row
+        rows[f"{number}: {subset_text(point.subset)}"] = row
     return rows
-
-
-_LARGEST_LENGTH = 2**63 - 1  # of what Python's len may return
 
 
 def fixed_points(
@@ -478,15 +470,6 @@ def _decay(
             "then depends on which directions share a head; simulate it, or pass weight_decay=0"
         )
     return DecayedRankOne(loss, weight_decay)
-
-
-def _subset_text(subset: tuple[int, ...]) -> str:
-    """A subset for a table: "{1, 2}", in short where it is long."""
-    if not subset:
-        return "∅"
-    if len(subset) <= 10:
-        return f"{{{', '.join(map(str, subset))}}}"
-    return f"{{{', '.join(map(str, subset[:4]))}, …, {subset[-1]}}} ({len(subset)})"
 
 
 def _number_text(count: int) -> str:

@@ -17,8 +17,14 @@ from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
+from ..lists_of_points import (
+    LARGEST_LENGTH,
+    LEVELS,
+    Reached,
+    draw_levels,
+    subset_text,
+)
 from ..moments.population_loss import direction_indices
-from ..reached_items import Reached
 from .minima import coefficients_of, coupling, loss_of_subset
 from .mode_subsets import (
     ModeSubset,
@@ -35,8 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ROWS = 12  # fixed points of a table that fits one screen
-_LEVELS = 64  # fixed points whose levels a figure still tells apart
-_LARGEST_LENGTH = 2**63 - 1  # of what Python's len may return
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,7 +94,7 @@ class ModeFixedPoint(Displayed):
     def summary(self) -> Summary:
         """What is learned, the loss and the stability, on one screen."""
         rows = {
-            "learned": _subset_text(self.subset),
+            "learned": subset_text(self.subset),
             "loss": f"{self.loss:.8g}",
             "Hessian index": self.hessian_index,
             "coefficients": array_summary(self.coefficients),
@@ -126,7 +130,7 @@ class ModeFixedPoints(Displayed):
         return count_fixed_points(self.modes)
 
     def __len__(self) -> int:
-        if self.count > _LARGEST_LENGTH:
+        if self.count > LARGEST_LENGTH:
             raise OverflowError(
                 f"about 10^{len(str(self.count)) - 1} fixed points are more than len can say: use count, or islice"
             )
@@ -226,7 +230,7 @@ class ModeFixedPoints(Displayed):
         """A table of the first ones, by increasing loss."""
         rows: dict[str, object] = {}
         for number, point in enumerate(islice(iter(self), _ROWS), start=1):
-            label = f"{number}: {_subset_text(point.subset)}"
+            label = f"{number}: {subset_text(point.subset)}"
             rows[label] = (
                 f"loss {point.loss:.8g}, index {point.hessian_index}, {point.kind}"
             )
@@ -239,23 +243,13 @@ class ModeFixedPoints(Displayed):
         return Summary(title, rows, {"loss": r"L = c - \ell \sum_A \omega s^2 a"})
 
     def plot(
-        self, ax: "Axes | None" = None, *, limit: int = _LEVELS, **style: Any
+        self, ax: "Axes | None" = None, *, limit: int = LEVELS, **style: Any
     ) -> "Axes":
         """Draw the loss of the first `limit` as levels over their Hessian index, on `ax` or new axes; returns them.
 
         `style` goes to the lines.
         """
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            _, ax = plt.subplots()
-        points = list(islice(iter(self), limit))
-        losses = np.array([point.loss for point in points])
-        indices = np.array([point.hessian_index for point in points])
-        ax.hlines(losses, indices - 0.4, indices + 0.4, **style)
-        ax.set_xlabel("Hessian index")
-        ax.set_ylabel("loss")
-        return ax
+        return draw_levels(ax, islice(iter(self), limit), style)
 
 
 def mode_fixed_points(
@@ -323,12 +317,3 @@ def layer_weights(model: Parametrization, p: FloatArray, q: FloatArray) -> Weigh
     weights["value"].reshape(1, K, D + K)[0, :, D:] = p
     weights["key_query"][0, :D, :D] = q
     return weights
-
-
-def _subset_text(subset: tuple[int, ...]) -> str:
-    """A subset for a table: "{1, 2}", in short where it is long."""
-    if not subset:
-        return "∅"
-    if len(subset) <= 10:
-        return f"{{{', '.join(map(str, subset))}}}"
-    return f"{{{', '.join(map(str, subset[:4]))}, …, {subset[-1]}}} ({len(subset)})"
