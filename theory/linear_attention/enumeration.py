@@ -370,32 +370,13 @@ def _table_rows(points: Iterable[FixedPoint]) -> dict[str, object]:
 def fixed_points(
     task: Task, model: Parametrization, *, weight_decay: float = 0.0
 ) -> FixedPoints:
-    """The fixed points of gradient flow on the restricted weights by increasing loss, as a lazy sequence.
+    """`theory.fixed_points` of one output: of Merged and Separate, with or without weight decay.
 
-    Separate: M_S for every subset S of at most H·R directions. Merged: M* and M = 0. Of points that differ only by
-    which of several equal gains they learn, one stands for all. ValueError for softmax, for a mixture with a
-    fixed teacher and for a model that is neither.
+    ValueError where that says so, and for any other model.
 
-    With a `weight_decay` wd (descent on the gradient plus wd·θ) they are those of L + (wd/2)|θ|². Merged: M* moves, and
-    from wd = 2|B| on M = 0 is the only one. Separate, rank one, Λ and Ω that commute: M_S for the directions that can
-    be learned below their bound wd = (3/2) b (b/(4aλ))^{1/3}, each by one head of b v − aλ v⁴ = wd/2 with the larger
-    root v; M = 0 is stable. Not listed are those with the smaller root, with several heads on one direction (both of
-    them saddles), or with heads between directions. ValueError for higher ranks, several outputs, Λ and Ω
-    that do not commute (merged: where one is singular, too), a decay that is negative or no number, and an optimiser
-    such as Adam, whose decay is another.
-
-    Source: Zhang et al. 2025 (arXiv 2501.16265), for Ω = 1, no noise; the stability and the decay are derived here.
-
-    >>> from attndyn import Separate, Task
-    >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
-    >>> points = fixed_points(task, Separate(heads=4))
-    >>> [(point.subset, point.hessian_index, point.kind) for point in points[:3]]
-    [((1, 2, 3, 4), 0, 'minimum'), ((1, 2, 3), 0, 'degenerate saddle'), ((1, 2, 4), 1, 'strict saddle')]
-    >>> len(points), (1, 3) in points
-    (16, True)
-    >>> decayed = fixed_points(task, Separate(heads=4), weight_decay=0.03)
-    >>> [(point.subset, point.hessian_index, point.kind) for point in decayed[:2]]
-    [((1, 2, 3), 0, 'local minimum'), ((1, 2), 0, 'local minimum')]
+    >>> from attndyn import Merged, Task
+    >>> [point.kind for point in fixed_points(Task([2, 1], context_length=9), Merged(1))]
+    ['minimum', 'strict saddle']
     """
     require_task_first("fixed_points(task, model)", task, model)
     checked_model = _built_in(model)
@@ -411,16 +392,13 @@ def fixed_point(
     *,
     weight_decay: float = 0.0,
 ) -> FixedPoint:
-    """The fixed point at which the directions of `subset` are learned, numbered from 1 by decreasing gain.
+    """`theory.fixed_point` of one output.
 
-    `assignment` lists the directions of each active head (separate models only); without it the fewest heads take
-    them in order of gain. `weight_decay` as in `fixed_points`. ValueError for a subset or assignment that does not
-    fit the model, or that the decay leaves no fixed point of.
+    ValueError for a subset or assignment that does not fit the model, or that the decay leaves no fixed point of.
 
     >>> from attndyn import Separate, Task
-    >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
-    >>> fixed_point(task, Separate(heads=2, rank=2), (1, 2), assignment=[(1,), (2,)]).hessian_index
-    4
+    >>> fixed_point(Task([2, 1], context_length=9), Separate(2), (1,)).kind
+    'degenerate saddle'
     """
     require_task_first("fixed_point(task, model, subset)", task, model)
     checked_model = _built_in(model)

@@ -51,34 +51,13 @@ def time_course(
     *,
     weight_decay: float = 0.0,
 ) -> TimeCourse:
-    """The predicted `TimeCourse` of gradient flow on unlimited data at `flow_time` (T,), which need not be sorted.
+    """`theory.time_course` of one output, which says what `start` may be: of Merged and Separate.
 
-    `start` is one of
-    - Separate: balanced amplitudes (D,) by decreasing gain, or one number for the first H·R directions. Each head
-      has R nonzero ones, in that order. Exact at any size, in closed form for rank one.
-    - Merged: w₀, which starts the unstable mode s = w₀, u = w₀ b/‖b‖, or a pair (s, u) with u (D,) or one number
-      along the unstable mode. Exact; in closed form where all directions are equal.
-    - weights, full size, by name. Merged follows the unstable mode, the limit of small weights; separate follows the
-      flow of all heads from any weights, as `staircase` does. Only the restricted block is read, out of which nothing
-      moves on unlimited data: the curve is not that of weights which start off it (`Overlay.off_block` is their share).
-
-    Where Λ or Ω is singular, amplitudes are those of the directions that have a gain. Weights may have parts on the
-    others: those on which x does not vary never move, and those on which the teacher does not vary decay in every head
-    that has grown, but stay in the conserved v² − Σ|k|², as `staircase` says.
-
-    `weight_decay` wd is that of descent on the gradient plus wd·θ: it takes (wd/2) θ off every equation, all of which
-    are then integrated. A separate head dies, instead of escaping late, if its amplitude is below about wd/(2 b_d).
-
-    ValueError for softmax or another model, a decay that is no number of zero or more or belongs to Adam, amplitudes
-    where Λ and Ω do not commute, more amplitudes than H·R, or a negative time, ArithmeticError where `staircase` raises
-    it. `SensitiveStaircaseWarning` where the times hold for exactly these weights only: they rest on equal heads, on a
-    ridge, or on exact zeros. Source: Zhang et al. 2025 (arXiv 2501.16265), on both parametrizations.
+    ValueError and ArithmeticError where that says so, and ValueError for any other model.
 
     >>> from attndyn import Separate, Task
-    >>> task = Task(eigenvalues=[4, 3, 2, 1], trace=1.0, context_length=31)
-    >>> curve = time_course(task, Separate(heads=4), [0, 100, 1000], start=0.1)
-    >>> curve.loss.round(4), curve.source
-    (array([0.9994, 0.5335, 0.1366]), 'closed form')
+    >>> time_course(Task([2, 1], context_length=9), Separate(2), [0, 100], start=0.1).source
+    'closed form'
     """
     call = "time_course(task, model, flow_time, start)"
     require_task_first(call, task, model)
