@@ -187,10 +187,17 @@ def reaching(site: Site, known: Sequence[Cost]) -> list[Cost]:
 
 
 def _last_fallen_first(site: Site, known: Sequence[Cost]) -> list[Cost]:
-    """The claim that fell last time comes first: it most likely falls again, whatever has changed since."""
-    path = _hint(site)
-    fallen = path.read_text(encoding="utf-8") if path.exists() else ""
-    return sorted(known, key=lambda cost: cost.claim != fallen)
+    """The claim comes first that fell last time, then the one that fell last at another mutant of this function.
+
+    They most likely fall again, whatever has changed since; a claim that may not fall costs its whole time.
+    """
+    fallen = [_read(_hint(site.key)), _read(_hint(_function(site)))]
+    return sorted(
+        known,
+        key=lambda cost: (
+            fallen.index(cost.claim) if cost.claim in fallen else len(fallen)
+        ),
+    )
 
 
 def _remember(site: Site, outcome: Outcome, tried: Sequence[Cost]) -> None:
@@ -199,18 +206,28 @@ def _remember(site: Site, outcome: Outcome, tried: Sequence[Cost]) -> None:
     path = _place(site, fallen or tried)
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"key": site.key} | asdict(outcome)), encoding="utf-8")
-    if outcome.claim:
-        _hint(site).parent.mkdir(exist_ok=True)
-        _hint(site).write_text(outcome.claim, encoding="utf-8")
+    for text in (site.key, _function(site)) if outcome.claim else ():
+        _hint(text).parent.mkdir(exist_ok=True)
+        _hint(text).write_text(outcome.claim, encoding="utf-8")
 
 
-def _hint(site: Site) -> Path:
-    return BUILD / "fallen" / hashlib.sha256(site.key.encode()).hexdigest()[:24]
+def _hint(text: str) -> Path:
+    """Where the claim is kept that fell last at a mutant, or at any mutant of a function."""
+    return BUILD / "fallen" / hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _function(site: Site) -> str:
+    return f"{site.file} | {site.function}"
 
 
 def _kept(site: Site, known: Sequence[Cost]) -> Outcome | None:
     """The outcome of a trial that still holds: the claim that fell last time falls again, or all still hold."""
-    first = _last_fallen_first(site, known)[:1]
+    last = _read(_hint(site.key))
+    first = [cost for cost in known if cost.claim == last]
     for claims in (first, known):
         path = _place(site, claims)
         if path.exists():

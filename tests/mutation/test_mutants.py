@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ def mutation():
     """The tool: it stands beside the tests, not in the package."""
     sys.path.insert(0, str(ROOT))
     try:
+        from tests.mutation import __main__ as main
         from tests.mutation import justified, page, sample, sites, structural, trial
     finally:
         sys.path.remove(str(ROOT))
-    tools = (justified, page, sample, sites, structural, trial)
+    tools = (main, justified, page, sample, sites, structural, trial)
     return {tool.__name__.rpartition(".")[2]: tool for tool in tools}
 
 
@@ -106,6 +108,49 @@ def test_modules_with_machine_code_are_told_by_their_text(mutation):
         if re.search(r"\bcompile_function\b", file.read_text(encoding="utf-8"))
     }
     assert found == users > {"drop_flow", "escape_flow"}
+
+
+def test_a_process_that_computes_without_end_is_ended_as_a_timeout(mutation):
+    """The processor's time counts, which a busy machine does not lengthen."""
+    trial = mutation["trial"]
+
+    def work():
+        yield {"how": "holds"}
+        trial._allow(0.1)
+        while True:
+            pass
+
+    ends = [line["how"] for line in trial._forked(work, [60.0, 60.0])]
+    assert ends == ["holds", "timeout"]
+
+
+def test_a_process_that_waits_without_end_is_ended_as_a_timeout(mutation):
+    def work():
+        yield {"how": "holds"}
+        time.sleep(600)
+
+    ends = [line["how"] for line in mutation["trial"]._forked(work, [60.0, 0.1])]
+    assert ends == ["holds", "timeout"]
+
+
+def test_the_claim_that_fell_last_is_tried_first(mutation, monkeypatch, tmp_path):
+    main, Cost = mutation["__main__"], mutation["trial"].Cost
+    monkeypatch.setattr(main, "BUILD", tmp_path)
+    first, second = mutation["sites"].sites(
+        "def f(x):\n    return x * 2", "theory/none.py"
+    )
+    known = [Cost(name, 1.0, True, frozenset()) for name in ("a.a", "a.b", "a.c")]
+
+    def tried(site):
+        return [cost.claim for cost in main._last_fallen_first(site, known)]
+
+    assert tried(first) == ["a.a", "a.b", "a.c"]
+    fell = mutation["trial"].Outcome
+    main._remember(first, fell("claim", "a.c", 3), known)
+    assert tried(second) == ["a.c", "a.a", "a.b"], "the same function's"
+    main._remember(second, fell("claim", "a.b", 3), known)
+    assert tried(first) == ["a.c", "a.b", "a.a"], "its own, then the function's"
+    assert main._kept(first, known) == fell("claim", "a.c", 3)
 
 
 def test_a_survivor_without_a_reason_is_listed(mutation):

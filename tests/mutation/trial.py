@@ -4,7 +4,9 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import json
+import math
 import os
+import resource
 import select
 import signal
 import sys
@@ -14,12 +16,15 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 PATIENCE = 10.0
-"""Seconds that a claim may take beyond five times what it takes unbroken."""
+"""Seconds of the processor that a claim may take beyond five times what it takes unbroken."""
+
+WAITING = 20.0
+"""How many times longer it may take by the clock, on a machine that has other things to do."""
 
 COMPILING = 300.0
 """Seconds that the first claim may take beyond that where functions are compiled anew."""
@@ -187,9 +192,9 @@ def attempt(
         machine_code = folder if holds_compiled_functions(text) else None
         if machine_code:
             limits = [limit + COMPILING for limit in limits]
-        for line in _forked(
-            lambda: _checked(module, file, text, names, runs, machine_code), limits
-        ):
+        broken = Broken(module, file, text)
+        checks = partial(_checked, broken, names, limits[1:], runs, machine_code)
+        for line in _forked(checks, [WAITING * limit for limit in limits]):
             if line["how"] != "holds":
                 claim = (
                     names[min(done, len(names) - 1)]
@@ -214,26 +219,26 @@ def holds_compiled_functions(text: str) -> bool:
 
 
 def _checked(
-    module: str,
-    file: Path,
-    text: str,
+    broken: Broken,
     names: Sequence[str],
+    limits: Sequence[float],
     runs: Path,
     machine_code: str | None,
 ) -> Iterator[Mapping[str, Any]]:
-    """How each claim ends with the broken module; machine code goes into a folder of its own if one is given."""
+    """How each claim ends with the broken module, within its limit; machine code goes into a folder of its own."""
     if machine_code:
         import numba
 
         numba.config.CACHE_DIR = machine_code
-    sys.meta_path.insert(0, Broken(module, file, text))
+    sys.meta_path.insert(0, broken)
     try:
         check, claims, context = _imported(runs, names)
     except Exception as error:
         yield {"how": "import", "error": repr(error)}
         return
     yield {"how": "holds", "claims": 0}
-    for name in names:
+    for name, limit in zip(names, limits, strict=True):
+        _allow(limit)
         try:
             verdict = check(claims[name], context)
             failed = verdict.observed.startswith("failed:")
@@ -241,6 +246,13 @@ def _checked(
         except Exception:
             how = "exception"
         yield {"how": how, "claims": 1}
+
+
+def _allow(seconds: float) -> None:
+    """Let this process use the processor for so many more seconds; the system ends it then."""
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used + seconds), hard))
 
 
 def _imported(runs: Path, names: Sequence[str]) -> tuple[Any, Mapping[str, Any], Any]:
@@ -292,7 +304,10 @@ def to_hold(names: Iterable[str]) -> list[str]:
 def _forked(
     work: Callable[[], Iterator[Mapping[str, Any]]], limits: Sequence[float]
 ) -> Iterator[dict[str, Any]]:
-    """What `work` yields in a forked process; the process is ended if the k-th item takes longer than its limit."""
+    """What `work` yields in a forked process; the process is ended if the k-th item takes longer than its limit.
+
+    Then, and where the system ends it because it used the processor too long, the last item is a timeout.
+    """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -306,11 +321,13 @@ def _forked(
                     return
                 line = pipe.readline()
                 if not line:
-                    return
+                    break
                 yield json.loads(line)
     finally:
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        yield {"how": "timeout"}
 
 
 def _in_child(work: Callable[[], Iterator[Mapping[str, Any]]], write: int) -> None:
