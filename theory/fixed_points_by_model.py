@@ -19,6 +19,7 @@ from .linear_transformer.mode_points import (
     mode_fixed_points,
 )
 from .linear_transformer.mode_tasks import refuse_decay
+from .moments.population_loss import subset_numbers
 
 AnyFixedPoint = FixedPoint | ModeFixedPoint | KroneckerFixedPoint
 AnyFixedPoints = FixedPoints | ModeFixedPoints | KroneckerFixedPoints
@@ -89,7 +90,7 @@ def fixed_point(
             raise ValueError(
                 "merged heads take no assignment: one head holds all modes"
             )
-        return _points_of_outputs(task, model, weight_decay).of(*subset)
+        return _points_of_outputs(task, model, weight_decay).of(*subset_numbers(subset))
     return enumeration.fixed_point(
         task, model, subset, assignment, weight_decay=weight_decay
     )

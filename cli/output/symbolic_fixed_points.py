@@ -10,6 +10,12 @@ import sympy as sp
 from ...models.attention import Merged, Separate
 from ...runtime.arrays import FloatArray
 from ...task import Task
+from ...theory.moments.laws_of_outputs import (
+    ROUNDING,
+    KroneckerFactors,
+    kronecker_factors,
+    shared_modes,
+)
 from ...theory.symbolic import (
     SymbolicFixedPoint,
     SymbolicTask,
@@ -23,12 +29,6 @@ from ...theory.symbolic.loss.population_losses import (
     LATEX_CONVENTION,
 )
 from ...theory.symbolic.task import length_shares, refuse_beyond_symbols
-from .laws_of_outputs import (
-    ROUNDING,
-    KroneckerFactors,
-    kronecker_factors,
-    shared_variances,
-)
 
 COMMUTING = 1e-10
 """Relative size of a commutator below which two matrices commute: rounding of products is some 1e-15."""
@@ -73,9 +73,9 @@ def symbolic_task_of(task: Task) -> SymbolicTask:
 
 def _outputs_in_symbols(task: Task) -> SymbolicTask:
     """K outputs on a shared basis, or of Kronecker teachers on the eigenvectors of Γ, and of Λ and Ω."""
-    modes = shared_variances(task)
+    modes = shared_modes(task)
     if modes is not None:
-        _require_variances(*modes)
+        _require_variances(modes.inputs, modes.teachers)
         white = np.allclose(modes.teachers, 1.0, rtol=0, atol=ROUNDING)
         return symbolic_task(
             task.dimension,

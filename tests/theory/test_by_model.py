@@ -118,6 +118,19 @@ def test_kronecker_teachers_are_learned_in_one_drop():
     assert [match.subset for match in match_plateaus(points, run)] == [(), (1, 2, 3)]
 
 
+def test_a_number_is_no_subset():
+    for task, model in (
+        (MODES, LAYER),
+        (KRONECKER, Merged(heads=1, outputs=2)),
+        (Task([2, 1], context_length=5), Separate(2)),
+    ):
+        for wrong in (1, "12", None):
+            with pytest.raises(
+                ValueError, match=r"a subset is a sequence .* such as \(1,\)"
+            ):
+                fixed_point(task, model, wrong)
+
+
 def small_mode():
     """p and q along the unstable mode of the Kronecker task."""
     Γ, Λ = np.diag([1, 0.5]), np.diag([2, 1, 0.5])

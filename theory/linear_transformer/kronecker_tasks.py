@@ -23,14 +23,16 @@ from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..call_order import require_task_first
 from ..moments.context_lengths import length_means
-from ..moments.laws import teacher_second_moments
+from ..moments.laws_of_outputs import (
+    ROUNDING,
+    KroneckerFactors,
+    kronecker_factors,
+)
 from ..moments.population_loss import common_eigenvectors
 from ..ode import flow_times, in_units, integrate
 from .mode_points import layer_weights
 from .mode_tasks import one_layer
 
-# Entries of T − Γ ⊗ Ω that still count as rounding, relative to the largest of T.
-_NOT_KRONECKER = 1e-10
 # Ratios n/h among which the best is sought before it is refined: filters change over a factor of ten.
 _RATIOS = 400
 
@@ -145,7 +147,7 @@ def kronecker_task(
     """The task on its eigenvectors; ValueError, which names `what`, where T is not Γ ⊗ Ω."""
     require_task_first(f"{what}(task, …)", task, model or one_layer(task, None, what))
     means = length_means(task, one_layer(task, model, what))
-    Γ, Ω = kronecker_factors(task, what)
+    Γ, Ω = factors_of_teachers(task, what)
     values, vectors = np.linalg.eigh(task.covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     gamma, outputs = np.linalg.eigh(Γ)
@@ -167,20 +169,15 @@ def kronecker_task(
     )
 
 
-def kronecker_factors(task: Task, what: str) -> tuple[FloatArray, FloatArray]:
+def factors_of_teachers(task: Task, what: str) -> KroneckerFactors:
     """Γ (K, K) of trace K and Ω (D, D) with E W_ia W_jb = Γ_ij Ω_ab; ValueError where there are none."""
-    T = teacher_second_moments(task.teachers)  # (K, D, K, D)
-    K = len(T)
-    Ω = np.einsum("iaib->ab", T) / K
-    # Γ is T contracted with Ω, in units in which it has trace K.
-    Γ = np.einsum("iajb,ab->ij", T, Ω) / np.sum(Ω**2)
-    gap = np.max(np.abs(T - np.einsum("ij,ab->iajb", Γ, Ω)))
-    if gap > _NOT_KRONECKER * np.max(np.abs(T)):
+    factors = kronecker_factors(task)
+    if factors is None:
         raise ValueError(
             f"{what} is known for teachers with E W_ia W_jb = Γ_ij Ω_ab, as Gaussian.kronecker(outputs, inputs) makes "
             "them, and these have another second moment: mode_fixed_points is for a shared basis, layer_flow for any"
         )
-    return Γ, Ω
+    return factors
 
 
 def _nonnegative(eigenvalues: FloatArray) -> FloatArray:
@@ -494,7 +491,7 @@ def merged_equivalent(
     """
     law = kronecker_task(task, model, "merged_equivalent")
     K = task.outputs
-    if np.ptp(law.gamma) > _NOT_KRONECKER * np.max(law.gamma):
+    if np.ptp(law.gamma) > ROUNDING * np.max(law.gamma):
         raise ValueError(
             "merged_equivalent is known for outputs that vary alike and independently, Γ = γ 1: kronecker_flow has the "
             "K + D equations of the others"

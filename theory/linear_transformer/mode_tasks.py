@@ -20,15 +20,7 @@ from ...runtime.checks import nonnegative_number
 from ...task import Task
 from ..call_order import require_task_first
 from ..moments.context_lengths import length_means
-from ..moments.laws import teacher_second_moments
-from ..moments.population_loss import common_eigenvectors
-
-# Entries off the modes that still count as rounding, relative to the largest.
-_OFF_MODES = 1e-10
-# What the solver of eigenvectors makes of a variance that is 0, in units of the largest and for each mode.
-_ROUNDING = 4 * float(np.finfo(float).eps)
-# By which a generic symmetric matrix is made: its projections on the modes differ.
-_GENERIC = 0.7548776662466927
+from ..moments.laws_of_outputs import SharedModes, shared_modes
 
 
 class ModeTask(NamedTuple):
@@ -137,48 +129,15 @@ def refuse_decay(weight_decay: float) -> None:
         )
 
 
-def _shared_modes(task: Task, what: str) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """s (D,), ω (D,) and U (D, D) of teachers U diag(l) Uᵀ on eigenvectors U of Λ; ValueError for others."""
-    T = teacher_second_moments(task.teachers)  # (K, D, K, D)
-    K, D = task.outputs, task.dimension
-    basis = _common_basis(task.covariance, T) if K == D else None
-    if basis is not None:
-        on_modes = np.einsum("iajb,ic,ad,je,bf->cdef", T, *[basis] * 4, optimize=True)
-        # E l_α² stands at ia = jb = αα, and nothing elsewhere.
-        teachers = np.einsum("dddd->d", on_modes).copy()
-        np.einsum("dddd->d", on_modes)[:] = 0.0
-        if np.max(np.abs(on_modes)) <= _OFF_MODES * np.max(np.abs(T)):
-            inputs = np.einsum("id,ij,jd->d", basis, task.covariance, basis)
-            if not np.array_equal(basis, np.eye(D)):
-                inputs, teachers = (
-                    _without_rounding(inputs),
-                    _without_rounding(teachers),
-                )
-            return inputs, teachers, basis
-    raise ValueError(
-        f"{what} is known for teachers that share the eigenvectors of the inputs, as Gaussian.shared_basis(variances, "
-        f"basis) does with the eigenvectors of Λ as basis; these teachers have K = {K} outputs of D = {D} inputs"
-        + (" and another second moment" if K == D else "")
-    )
-
-
-def _without_rounding(variances: FloatArray) -> FloatArray:
-    """Variances (D,) on eigenvectors from a solver, with 0 for what is rounding of the largest or below zero."""
-    rounding = _ROUNDING * len(variances) * np.max(np.abs(variances))
-    return np.where(variances > rounding, variances, 0.0)
-
-
-def _common_basis(Λ: FloatArray, T: FloatArray) -> FloatArray | None:
-    """The columns u_α on which Λ is diagonal and T = Σ_α ω_α (u_α u_αᵀ) ⊗ (u_α u_αᵀ), if there are any."""
-    D = len(Λ)
-    entries = np.arange(D * D, dtype=float).reshape(D, D)
-    generic = np.cos(_GENERIC * (entries + entries.T))
-    # T maps a matrix X to Σ_α ω_α (u_αᵀ X u_α) u_α u_αᵀ, whose eigenvalues differ for a generic X.
-    image = np.einsum("iajb,jb->ia", T, generic, optimize=True)
-    contracted = np.einsum("iaib->ab", T)
-    if not np.allclose(image, image.T, atol=_OFF_MODES * np.max(np.abs(T))):
-        return None
-    matrices = (Λ, contracted, image)
-    if all(np.count_nonzero(each - np.diag(np.diag(each))) == 0 for each in matrices):
-        return np.eye(D)
-    return common_eigenvectors(*matrices)
+def _shared_modes(task: Task, what: str) -> SharedModes:
+    """The modes of a task; ValueError where its teachers and inputs share no basis."""
+    modes = shared_modes(task)
+    if modes is None:
+        K, D = task.outputs, task.dimension
+        raise ValueError(
+            f"{what} is known for teachers that share the eigenvectors of the inputs, as "
+            "Gaussian.shared_basis(variances, basis) does with the eigenvectors of Λ as basis; these teachers have "
+            f"K = {K} outputs of D = {D} inputs"
+            + (" and another second moment" if K == D else "")
+        )
+    return modes

@@ -13,7 +13,7 @@ from ...runtime.checks import real_array
 from ...task import Task
 from ..ode import flow_times
 from ..time_courses import LAYER, MODES, TimeCourse, stated_settings
-from .kronecker_tasks import kronecker_factors
+from .kronecker_tasks import factors_of_teachers
 from .laws_of_teachers import is_kronecker
 from .layer_flows import layer_flow
 from .mode_flows import mode_flow
@@ -82,7 +82,7 @@ def _of_kronecker(
             "start of Kronecker teachers is one number w₀, along the unstable mode, or weights by name"
         )
     w0 = float(real_array(start, "start"))
-    Γ, Ω = kronecker_factors(task, _WHAT)
+    Γ, Ω = factors_of_teachers(task, _WHAT)
     growth = task.covariance @ Ω @ task.covariance
     p0 = w0 * Γ / np.linalg.norm(Γ)
     q0 = w0 * growth / np.linalg.norm(growth)

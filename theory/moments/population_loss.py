@@ -550,9 +550,23 @@ def _refuse_unrepresentable_outputs(
         _refuse_unrepresentable(A[k, :, k], B[k, k], Λ, T[k, :, k])
 
 
+def subset_numbers(subset: object) -> list[Any]:
+    """What a subset holds; ValueError for one number or a text in its place.
+
+    >>> subset_numbers(1)
+    Traceback (most recent call last):
+    ValueError: a subset is a sequence of directions, such as (1,) or (1, 3), and not 1
+    """
+    if isinstance(subset, str) or not isinstance(subset, Iterable):
+        raise ValueError(
+            f"a subset is a sequence of directions, such as (1,) or (1, 3), and not {subset!r}"
+        )
+    return list(subset)
+
+
 def direction_indices(subset: Iterable[int], dimension: int) -> list[int]:
     """Directions numbered from 1 as indices from 0; ValueError unless they are distinct and within D."""
-    numbers = list(subset)
+    numbers = subset_numbers(subset)
     are_whole = all(
         isinstance(d, (int, np.integer)) and not isinstance(d, bool) for d in numbers
     )
