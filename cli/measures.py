@@ -103,8 +103,9 @@ class SpectrumOptions:
         counted("Rows of the embedding that are numbers modulo so many.", least=3),
     ] = None
     frequencies: Annotated[
-        int, counted("Strongest frequencies of the Fourier share.", least=1)
-    ] = 5
+        int | None,
+        counted("Strongest frequencies of the Fourier share; 5 if left out.", least=1),
+    ] = None
 
     def settings(self) -> dict[str, Any]:
         """The arguments of `measure`; ValueError for a rank that is none."""

@@ -170,7 +170,10 @@ class ModelOptions:
         str | None,
         typer.Option("--model", help="merged, separate (if left out) or factorised."),
     ] = None
-    heads: Annotated[int | None, counted("Number of heads; D if left out.")] = None
+    heads: Annotated[
+        int | None,
+        counted("Number of heads; D if left out, 1 of merged with several outputs."),
+    ] = None
     rank: Annotated[
         int | None,
         counted("Rank of key and query: 1 if left out, D + K for factorised."),
@@ -205,9 +208,11 @@ class ModelOptions:
         from ..models.built_in import model_from_dict
 
         kind = self._kind()
+        # Of several outputs the theory knows one merged head, whatever D is.
+        is_one_layer = kind == "merged" and task.outputs > 1
         settings: dict[str, Any] = {
             "model": kind,
-            "heads": task.dimension,
+            "heads": 1 if is_one_layer else task.dimension,
             "outputs": task.outputs,
             "divisor": None,
         }

@@ -20,7 +20,9 @@ from ..metrics.measures import (
     head_names,
     joined,
     measure,
+    measured_kinds,
     rank_of_kind,
+    refuse_unused_settings,
 )
 from .head_matrices import PRODUCTS, HeadLayout, fused_part, matrices_of_heads
 from .name_patterns import Index, described, fields_of, tensors_named
@@ -58,6 +60,14 @@ class TensorNames:
         own: str | None = getattr(self, role)
         return own if role == "output" else own or self.fused
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of matrices that the names make: a fused matrix makes QK, and with an output OV."""
+        roles = {field.name for field in fields(self) if getattr(self, field.name)}
+        if self.fused and not self.query_key:
+            roles |= {"query"}
+        return measured_kinds(roles)
+
     def _refuse_conflicts(self, kind: str, factors: tuple[str, str]) -> None:
         own = [factor for factor in factors if getattr(self, factor)]
         if self.fused and [factor for factor in own if factor != "output"]:
@@ -72,6 +82,30 @@ class TensorNames:
         if own and not all(patterns):
             missing = factors[patterns.index(None)]
             raise ValueError(f"--{own[0]} alone makes no product: pass --{missing} too")
+
+
+def _refuse_unused_layout(names: TensorNames, layout: HeadLayout) -> None:
+    """ValueError for a layout of matrices that none of the names is of, and a fused matrix that nothing is read of."""
+    factors = {role for kind in FACTORS for role in FACTORS[kind]}
+    divided = [role for role in (*factors, "fused") if getattr(names, role)]
+    if names.fused and names.query_key and not names.output:
+        raise ValueError(
+            "--query-key is in place of queries and keys, and the values of --qkv need --output: pass it, or leave "
+            "--qkv out"
+        )
+    if layout.heads is not None and not divided:
+        raise ValueError(
+            "--heads says how many heads are in one matrix of queries, keys, values or outputs, and none is named: a "
+            "product has an axis of heads of its own; leave --heads out"
+        )
+    if layout.inputs_first and not divided and not names.output_value:
+        raise ValueError(
+            "--inputs-first is for matrices that act from one side, and QK and an embedding do not: leave it out"
+        )
+    if layout.interleaved and not names.fused:
+        raise ValueError(
+            "--interleaved says how queries, keys and values lie in one matrix: name it with --qkv, or leave it out"
+        )
 
 
 class _Group(NamedTuple):
@@ -94,14 +128,15 @@ def measure_files(
     rank: int | Mapping[str, int] | None = None,
     without: int = 1,
     symbols: int | None = None,
-    strongest: int = 5,
+    strongest: int | None = None,
 ) -> Measures:
     """Spectral measures of a network from npz and safetensors files of its checkpoints, layer by layer.
 
     `names` says what its tensors are called, `layout` how heads lie in them, `steps` where the step of a checkpoint
     stands: a field of the file, or a part of its name such as "step_{step}". The other arguments are those of
     `measure`. ValueError for names that are not there (it says which are), shapes that do not fit, numbers that are
-    not finite and files that cannot be read; OSError if one cannot be opened.
+    not finite, files that cannot be read, and arguments that nothing here makes use of; OSError if one cannot be
+    opened.
 
     >>> path = next(path for path in reference_checkpoints() if path.stem == "attention_only_1")
     >>> measure_files(path, TensorNames(query_key="qk"), rank=4).query_key.names
@@ -109,9 +144,11 @@ def measure_files(
     """
     if isinstance(paths, (str, bytes, os.PathLike)):
         paths = [paths]
+    arrangement = layout or HeadLayout()
+    _refuse_unused_layout(names, arrangement)
+    refuse_unused_settings(names.kinds, rank, symbols, strongest)
     checkpoints = checkpoints_of(paths, steps)
     times = np.array([checkpoint.step for checkpoint in checkpoints])
-    arrangement = layout or HeadLayout()
     results: dict[str, MatrixMeasures] = {}
     for kind in PRODUCTS:
         parts = []

@@ -1,7 +1,7 @@
 """Measures of a network along training: the spectra of its heads' QK and OV matrices and of its embedding."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -184,13 +184,17 @@ _ROUNDING = 1e-12
 """Measures below this are printed as 0: a distance of a subspace to itself is some 1e-15."""
 
 
+STRONGEST = 5
+"""How many frequencies are strong if nothing else is said: a network that adds modulo 31 uses three to five of 15."""
+
+
 class Settings(NamedTuple):
     """How matrices are measured: rank of the subspaces, how many leading values the marginalised rank is without."""
 
     rank: int | None = None
     without: int = 1
     symbols: int | None = None
-    strongest: int = 5
+    strongest: int = STRONGEST
 
 
 def measure(
@@ -200,7 +204,7 @@ def measure(
     rank: int | Mapping[str, int] | None = None,
     without: int = 1,
     symbols: int | None = None,
-    strongest: int = 5,
+    strongest: int | None = None,
     names: Sequence[str] | None = None,
 ) -> Measures:
     """Spectral measures of a network at its checkpoints, from arrays that begin with an axis of T checkpoints.
@@ -213,10 +217,11 @@ def measure(
     The subspaces have the dimension `rank`, one number or one for each of "query_key", "output_value", "embedding"; if
     left out, that of each head is the whole part of its effective rank at the last checkpoint. The marginalised
     effective rank is `without` so many leading singular values. With `symbols` the embedding is its first so many
-    rows, and the share of their power in the `strongest` frequencies is measured, as for numbers modulo `symbols`.
-    `names` of the heads are made from their axes if left out.
+    rows, and the share of their power in the `strongest` frequencies (5 if left out) is measured, as for numbers modulo
+    `symbols`. `names` of the heads are made from their axes if left out.
 
-    ValueError for other names or shapes, numbers that are not finite, and a `rank` above that of a matrix.
+    ValueError for other names or shapes, numbers that are not finite, a `rank` above that of a matrix, and settings of
+    what there are no weights for.
 
     >>> rng = np.random.default_rng(0)
     >>> found = measure({"query": rng.normal(size=(3, 2, 4, 8)), "key": rng.normal(size=(3, 2, 4, 8))}, rank=2)
@@ -226,8 +231,10 @@ def measure(
     arrays = _checked(weights)
     count = len(next(iter(arrays.values())))
     times = checked_steps(np.arange(count) if steps is None else steps, count)
+    refuse_unused_settings(measured_kinds(arrays), rank, symbols, strongest)
+    frequencies = STRONGEST if strongest is None else strongest
     settings = {
-        kind: Settings(rank_of_kind(rank, kind), without, symbols, strongest)
+        kind: Settings(rank_of_kind(rank, kind), without, symbols, frequencies)
         for kind in KINDS
     }
     results: dict[str, MatrixMeasures] = {}
@@ -491,6 +498,41 @@ def _one_head_axis(spectra: Spectrum) -> Spectrum:
         values.reshape(count, -1, values.shape[-1]),
         vectors.reshape(count, -1, *vectors.shape[-2:]),
     )
+
+
+def measured_kinds(weights: Iterable[str]) -> tuple[str, ...]:
+    """The kinds of matrices that weights of these roles make.
+
+    >>> measured_kinds(["query", "key", "embedding"])
+    ('query_key', 'embedding')
+    """
+    roles = set(weights)
+    return tuple(kind for kind in KINDS if roles & {kind, *FACTORS.get(kind, ())})
+
+
+def refuse_unused_settings(
+    kinds: Collection[str],
+    rank: int | Mapping[str, int] | None,
+    symbols: int | None,
+    strongest: int | None,
+) -> None:
+    """ValueError for settings of kinds that are not measured, which would have no effect."""
+    for kind in rank if isinstance(rank, Mapping) else ():
+        check_choice(kind, "the name of a rank", KINDS)
+        if kind not in kinds:
+            raise ValueError(
+                f"there is a rank for {KINDS[kind]}, and no weights of it: name its tensors, or leave the rank out"
+            )
+    if symbols is not None and "embedding" not in kinds:
+        raise ValueError(
+            f"symbols = {symbols} says how many rows of the embedding are numbers, and there is none: name the "
+            "embedding, or leave symbols out"
+        )
+    if strongest is not None and symbols is None:
+        raise ValueError(
+            f"the {strongest} strongest frequencies are those of the embedding over its symbols: say how many symbols "
+            "there are, or leave the number of frequencies out"
+        )
 
 
 def rank_of_kind(rank: int | Mapping[str, int] | None, kind: str) -> int | None:

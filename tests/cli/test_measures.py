@@ -109,6 +109,15 @@ MISTAKES = {
     "rank": ((GROKKING, *NAMES, "--rank", 25), "choose a rank of at most 24"),
     "symbols": ((GROKKING, "--embedding", "E", "--symbols", 40), "40 symbols are more"),
     "heads": ((GROKKING, *NAMES, "--heads", 2), "leave --heads out"),
+    "unused rank": (
+        (GROKKING, *NAMES, "--rank", "embedding=3"),
+        "there is a rank for embedding, and no weights of it",
+    ),
+    "unused frequencies": (
+        (GROKKING, "--embedding", "E", "--frequencies", 4),
+        "say how many symbols there are",
+    ),
+    "unused symbols": ((GROKKING, *NAMES, "--symbols", 31), "leave symbols out"),
     "absent": (("none_1.npz", *NAMES), "cannot read or write none_1.npz"),
     "pickle": (("model.pt", *NAMES), "safetensors.torch.save_file"),
     "no figure": ((GROKKING, *NAMES, "--out", "m.txt"), "--out must end in"),

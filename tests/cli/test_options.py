@@ -147,7 +147,9 @@ TWO = Task([2, 1], teachers=Gaussian.shared_basis([1, 1]), context_length=5)
 MODELS = {
     "left out": ({}, PLAIN, Separate(2)),
     "merged": ({"kind": "merged", "heads": 3, "rank": 1}, PLAIN, Merged(3)),
-    "outputs of the task": ({"kind": "merged"}, TWO, Merged(2, outputs=2)),
+    "outputs of the task": ({"kind": "merged"}, TWO, Merged(1, outputs=2)),
+    "heads of outputs": ({"kind": "merged", "heads": 2}, TWO, Merged(2, outputs=2)),
+    "separate outputs": ({}, TWO, Separate(2, outputs=2)),
     "softmax": (
         {"softmax": True, "divisor": "5/2", "query_token": False},
         PLAIN,

@@ -223,6 +223,46 @@ REFUSED = {
     "another log": (TensorNames(embedding="log"), {}, "an axis of 11 checkpoints"),
     "a vector": (TensorNames(embedding="b2"), {}, "a matrix of one row a symbol"),
     "truth values": (TensorNames(embedding="train"), {}, "an axis of 11 checkpoints"),
+    "a rank of nothing": (
+        TensorNames(query="Q", key="K"),
+        {"rank": {"output_value": 2}},
+        "there is a rank for OV",
+    ),
+    "symbols of nothing": (
+        TensorNames(query="Q", key="K"),
+        {"symbols": 31},
+        "name the embedding, or leave symbols out",
+    ),
+    "frequencies of nothing": (
+        TensorNames(embedding="E"),
+        {"strongest": 4},
+        "say how many symbols there are",
+    ),
+    "heads of products": (
+        PRODUCTS,
+        {"layout": HeadLayout(heads=2)},
+        "leave --heads out",
+    ),
+    "heads of an embedding": (
+        TensorNames(embedding="E"),
+        {"layout": HeadLayout(heads=2)},
+        "leave --heads out",
+    ),
+    "a side of QK": (
+        TensorNames(query_key="qk", embedding="E"),
+        {"layout": HeadLayout(inputs_first=True)},
+        "--inputs-first is for matrices that act from one side",
+    ),
+    "interleaved without a fused matrix": (
+        NAMES,
+        {"layout": HeadLayout(interleaved=True)},
+        "name it with --qkv",
+    ),
+    "fused beside QK": (
+        TensorNames(fused="QKV", query_key="qk"),
+        {"layout": HeadLayout(heads=2)},
+        "the values of --qkv need --output",
+    ),
     "unfit": (TensorNames(query="Q", key="O"), {}, "query and key must have shapes"),
 }
 

@@ -223,6 +223,26 @@ REFUSED = {
         {"rank": {"QK": 1}},
         "the name of a rank must be one of query_key",
     ),
+    "rank of nothing": (
+        {"query_key": np.ones((1, 2, 2))},
+        {"rank": {"query_key": 1, "output_value": 1}},
+        "there is a rank for OV, and no weights of it",
+    ),
+    "symbols of nothing": (
+        {"query_key": np.ones((1, 2, 2))},
+        {"symbols": 5},
+        "symbols = 5 says how many rows of the embedding are numbers, and there is none",
+    ),
+    "frequencies of nothing": (
+        {"embedding": np.ones((1, 4, 2))},
+        {"strongest": 2},
+        "say how many symbols there are",
+    ),
+    "no frequency": (
+        {"embedding": np.ones((1, 4, 2))},
+        {"symbols": 4, "strongest": 0},
+        "strongest must be a whole number of at least 1, not 0",
+    ),
     "symbols": (
         {"embedding": np.ones((1, 4, 2))},
         {"symbols": 5},
