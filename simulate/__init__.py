@@ -8,6 +8,7 @@ from .attention.softmax_starts import symmetric_weights
 from .data.arrays import RecordedPrompts, prompts_from_arrays, prompts_from_tokens
 from .data.batches import BatchesInOrder
 from .data.prompts import Prompts, sample
+from .data.summaries import ContextSummaries, context_summaries, sample_summaries
 from .descent.gradient_descent import Diverged, train, train_many
 from .descent.gradient_flow import flow
 from .descent.layer_chains import SgdChains, sgd_chains
@@ -20,6 +21,9 @@ from .linear_networks import (
     train_convolutional,
     train_network,
 )
+from .ridge.readout_flows import readout_flow
+from .ridge.ridge_solutions import ridge_fit
+from .ridge.risks import exact_risk
 from .runs.evaluation import evaluate
 from .runs.experiment import Experiment
 from .runs.external import external_run
@@ -33,6 +37,7 @@ from .trajectory import Trajectory, load
 __all__ = [
     "Adam",
     "BatchesInOrder",
+    "ContextSummaries",
     "Diverged",
     "Experiment",
     "GradientDescent",
@@ -43,8 +48,10 @@ __all__ = [
     "Statistics",
     "Sweep",
     "Trajectory",
+    "context_summaries",
     "convolutional_weights",
     "evaluate",
+    "exact_risk",
     "external_run",
     "flow",
     "from_moments",
@@ -58,9 +65,12 @@ __all__ = [
     "predict",
     "prompts_from_arrays",
     "prompts_from_tokens",
+    "readout_flow",
     "restricted",
+    "ridge_fit",
     "run_sweep",
     "sample",
+    "sample_summaries",
     "sgd_chains",
     "statistics",
     "symmetric_weights",

@@ -34,7 +34,7 @@ STREAMS = {"data": 0, "weights": 1, "test": 2, "batches": 3}
 
 SPLITS = ("data", "test")
 
-X_NUMBERS, TEACHER_NUMBERS, NOISE_NUMBERS, LABEL_NUMBERS = range(4)
+X_NUMBERS, TEACHER_NUMBERS, NOISE_NUMBERS, LABEL_NUMBERS, SUMMARY_NUMBERS = range(5)
 """The independent streams of a chunk: part of the definition of the data."""
 
 
@@ -333,14 +333,14 @@ class Prompts(PromptsOfTask, Displayed):
 
     def chunks(self) -> Iterator[Sequences]:
         """The sequences in pieces of at most CHUNK."""
-        return map(self.chunk, self._indices)
+        return map(self.chunk, self.indices)
 
     def spans(self, count: int, executor: Executor | None = None) -> Iterator["Span"]:
         """The same chunks, `count` at a time, to be drawn by whoever reads them, in another process as well.
 
         The moments that whitening and centring need are found first, by the `executor` if there is one.
         """
-        indices = self._indices
+        indices = self.indices
         prompts = self
         # Sent with the prompts: a worker that lacked them would read all the data.
         if executor is not None and (self.whiten or self.centre):
@@ -353,6 +353,12 @@ class Prompts(PromptsOfTask, Displayed):
         """One of the chunks, counted from 0; MemoryError if there is no room for it."""
         (whole,) = self.pieces(index, CHUNK)
         return whole
+
+    def teachers(self, index: int) -> FloatArray:
+        """The teachers W (P, K, D) of one of the chunks, counted from 0."""
+        size = self._size(index)
+        random_teacher = self._with_random_teacher(index, size)
+        return self._task_matrices(index, size, random_teacher)
 
     def pieces(self, index: int, most: int) -> Iterator[Sequences]:
         """The sequences of a chunk, at most so many at a time, which take less memory than the whole chunk.
@@ -481,7 +487,7 @@ class Prompts(PromptsOfTask, Displayed):
         return draws.standard_normal((size, self.dimension))
 
     @property
-    def _indices(self) -> range:
+    def indices(self) -> range:
         """The chunks, of which the last may be shorter."""
         count = -(-self.sequences // CHUNK)  # rounded up
         return range(count)
@@ -496,7 +502,7 @@ class Prompts(PromptsOfTask, Displayed):
         """The moments of the sample, which are found once."""
         if self.moments is not None:
             return self.moments
-        return self._moments_from(map(self._chunk_sums, self._indices))
+        return self._moments_from(map(self._chunk_sums, self.indices))
 
     def _chunk_sums(self, index: int) -> ChunkSums:
         """What one chunk adds to the sums over the sample."""
