@@ -137,15 +137,29 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 @contextmanager
-def _archive(name: AnyPath) -> Iterator[zipfile.ZipFile]:
-    """The npz file, opened; what goes wrong inside it becomes a ValueError that names it."""
+def regular_file(name: AnyPath) -> Iterator[BinaryIO]:
+    """A file, opened to be read; OSError for a folder, a device or a pipe, on whose end one would wait for ever.
+
+    >>> with regular_file("/dev/null"):
+    ...     pass
+    Traceback (most recent call last):
+    OSError: [Errno 22] not a regular file, which alone can be read: '/dev/null'
+    """
     path = as_path(name)
-    # Opened here, since ZipFile leaves a damaged file open.
     with open(path, "rb", opener=_without_waiting) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(
                 errno.EINVAL, "not a regular file, which alone can be read", str(path)
             )
+        yield file
+
+
+@contextmanager
+def _archive(name: AnyPath) -> Iterator[zipfile.ZipFile]:
+    """The npz file, opened; what goes wrong inside it becomes a ValueError that names it."""
+    path = as_path(name)
+    # Opened here, since ZipFile leaves a damaged file open.
+    with regular_file(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 names = [info.filename for info in archive.infolist()]

@@ -465,9 +465,17 @@ def _spectra(
     left, right = (arrays.get(name) for name in FACTORS.get(kind, (kind, kind)))
     if left is None or right is None:
         return None
+    # Measures are the same in any units, and in these no product overflows or vanishes.
+    first, second = _in_own_units(left), _in_own_units(right)
     return spectrum_of_product(
-        np.swapaxes(left, -1, -2) if kind == "query_key" else left, right
+        np.swapaxes(first, -1, -2) if kind == "query_key" else first, second
     )
+
+
+def _in_own_units(matrices: FloatArray) -> FloatArray:
+    """Matrices (…, rows, columns), each in units of its largest entry."""
+    largest = np.max(np.abs(matrices), axis=(-2, -1), keepdims=True)
+    return np.asarray(matrices / np.where(largest == 0, 1.0, largest))
 
 
 def refuse_names(names: Sequence[str], shape: tuple[int, ...]) -> None:

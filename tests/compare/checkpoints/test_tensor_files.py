@@ -1,6 +1,7 @@
 """Files of tensors: npz and safetensors as PyTorch writes it, and what is refused."""
 
 import json
+import os
 import re
 import struct
 import sys
@@ -60,6 +61,28 @@ def test_half_precision_and_brain_floats_are_read(tmp_path):
     assert np.allclose(file.read("brain"), ARRAY, rtol=2**-7)
 
 
+def test_doubles_are_read_as_they_are(tmp_path):
+    exact = RNG.normal(size=(3, 2))
+    kinds = {"W": ("F64", (3, 2), exact.tobytes())}
+    file = open_tensors(write_safetensors(tmp_path / "a.safetensors", kinds))
+    assert np.array_equal(file.read("W"), exact)
+
+
+@pytest.mark.parametrize("kind", ["F32", "BF16"])
+def test_a_file_that_is_replaced_while_it_is_read_is_refused(kind, tmp_path):
+    size = {"F32": 4, "BF16": 2}[kind]
+    path = tmp_path / "a.safetensors"
+    file = open_tensors(write_safetensors(path, {"W": (kind, (3, 2), b"a" * 6 * size)}))
+    assert file.read("W").shape == (3, 2)
+    for other in (
+        {"V": (kind, (1,), b"a" * size)},
+        {"W": (kind, (2,), b"a" * 2 * size)},
+    ):
+        write_safetensors(path, other)
+        with pytest.raises(ValueError, match="has changed while it was read"):
+            file.read("W")
+
+
 def refused(path, name="W"):
     with pytest.raises(ValueError, match=re.escape(path.name)) as error:
         open_tensors(path).read(name)
@@ -97,6 +120,9 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     for name in ("absent.npz", "absent.safetensors"):
         with pytest.raises(FileNotFoundError):
             open_tensors(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(OSError, match="not a regular file"):
+        open_tensors(tmp_path / "pipe.safetensors")
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(OSError, match="folder"):
         open_tensors(tmp_path / "folder.safetensors")

@@ -166,6 +166,18 @@ def test_heads_are_named_by_their_axes():
     assert measure({"query_key": np.ones((1, 3, 3))}).query_key.names == ("QK",)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-200, 1e200, 1e300])
+def test_measures_are_the_same_in_any_units(unit):
+    scaled = {name: unit * array for name, array in WEIGHTS.items()}
+    ours = measure(scaled, STEPS, rank=2).to_dict()
+    wanted = measure(WEIGHTS, STEPS, rank=2).to_dict()
+    for kind in ("query_key", "output_value", "embedding"):
+        for name in ("effective_rank", "marginalised_rank", "subspace_distance"):
+            np.testing.assert_allclose(
+                ours[kind][name], wanted[kind][name], rtol=1e-9, atol=1e-12
+            )
+
+
 REFUSED = {
     "no names": ({}, {}, "one or more of query, key"),
     "other names": (
