@@ -8,7 +8,6 @@ from ...evidence.claim import RunContext
 from ...evidence.identities import Expr, Formulas
 from .proof_setting import (
     MODES,
-    ONE,
     OTHER_SIGN,
     Law,
     amplitudes,
@@ -194,19 +193,23 @@ def _stated_index(context: RunContext, control: str) -> Formulas:
 _OUTPUTS = 4
 """K of the proof: its fourth root is √2."""
 
+_SEVERAL, _SINGLE = Law(False, 2, _OUTPUTS), Law(False, 2, 1)
+"""K outputs and one, D = 2: the entries of q off the diagonal are among the weights."""
+
 
 # Long because weights of K outputs are put in terms of those of one.
 def _derived_relation(context: RunContext) -> Formulas:
     """L, ṗ and q̇ of K = 4 outputs with Γ = 1 at p = K^{−1/4} v 1 and q = K^{1/4} U, from the definition."""
     import sympy as sp
 
-    law = Law(False, 1, _OUTPUTS)
-    derivation = derived(law)
+    derivation = derived(_SEVERAL)
     v, U = _one_output_weights()
     root = sp.sqrt(2)  # K^{1/4}
     blocks = layer_of(derivation)
     white = {symbol: 1 for symbol in derivation.parameters if "gamma" in str(symbol)}
-    point = {blocks.q[0, 0]: root * U}
+    point = {}
+    for a, d in product(range(2), repeat=2):
+        point[blocks.q[a, d]] = root * U[a, d]
     for i, j in product(range(_OUTPUTS), repeat=2):
         point[blocks.p[i, j]] = v / root if i == j else sp.Integer(0)
 
@@ -216,14 +219,15 @@ def _derived_relation(context: RunContext) -> Formulas:
     formulas = {"loss": at_point(derivation.loss.expression)}
     for i, j in product(range(_OUTPUTS), repeat=2):
         formulas[f"p_{i}{j}"] = at_point(derivation.flow[blocks.p[i, j]]) * root
-    formulas["q"] = at_point(derivation.flow[blocks.q[0, 0]]) / root
+    for a, d in product(range(2), repeat=2):
+        formulas[f"q_{a}{d}"] = at_point(derivation.flow[blocks.q[a, d]]) / root
     return formulas
 
 
 def _one_output_weights() -> tuple[Expr, Expr]:
-    """v and U of one output at D = 1."""
-    arrays = derived(ONE).arrays
-    return arrays["value"][0, -1], arrays["key_query"][0, 0, 0]
+    """v and U (2, 2) of one output."""
+    blocks = layer_of(derived(_SINGLE))
+    return blocks.p[0, 0], blocks.q
 
 
 def _stated_relation(context: RunContext, control: str) -> Formulas:
@@ -231,10 +235,12 @@ def _stated_relation(context: RunContext, control: str) -> Formulas:
     import sympy as sp
 
     v, U = _one_output_weights()
-    one = derived(ONE)
+    one = derived(_SINGLE)
     times = {TIMES_K: _OUTPUTS, TIME_ONE: 1}.get(control, sp.sqrt(_OUTPUTS))
     factor = 1 if control == ONE_LOSS else _OUTPUTS
-    formulas = {"loss": factor * one.loss.expression, "q": times * one.flow[U]}
+    formulas = {"loss": factor * one.loss.expression}
+    for a, d in product(range(2), repeat=2):
+        formulas[f"q_{a}{d}"] = times * one.flow[U[a, d]]
     for i, j in product(range(_OUTPUTS), repeat=2):
         formulas[f"p_{i}{j}"] = times * one.flow[v] if i == j else sp.Integer(0)
     return formulas
@@ -265,7 +271,7 @@ CLAIMS = (
         "modes_proof.relation",
         "With unstructured tasks K outputs have K times the loss of one, √K times as fast",
         r"L = K L_Z,\quad \dot v = \sqrt{K}\, \dot v_Z,\quad p = K^{-1/4} v\, 1,\quad q = K^{1/4} U",
-        f"loss and flow of K = {_OUTPUTS} outputs and of one, both from the definition, D = 1 with noise",
+        f"loss and flow of K = {_OUTPUTS} outputs and of one, both from the definition, D = 2 with noise",
         equation="staged learning",
         measure=_derived_relation,
         predict=_stated_relation,
