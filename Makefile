@@ -68,9 +68,17 @@ quick:
 test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest tests/browser/report_in_chromium.py
 
-# The networks that are trained with PyTorch, an extra.
-test-torch: $(VENV)-torch/.installed
-	$(VENV)-torch/bin/python -m pytest tests/torch/networks_in_torch.py
+# The networks that are trained with PyTorch, an extra. `make test-torch TORCH=python3` uses an interpreter that has it,
+# with pytest and what the package depends on; without it PyTorch is installed into an environment of its own.
+TORCH ?= $(VENV)-torch/bin/python
+LACKS = import sys; from importlib.util import find_spec; \
+  missing = [name for name in ('pytest', 'scipy', 'torch') if not find_spec(name)]; \
+  sys.exit(f'make test-torch: $(TORCH) lacks {missing[0]}; leave TORCH out, and PyTorch is installed' if missing else 0)
+test-torch: $(if $(filter $(VENV)-torch/%,$(TORCH)),$(VENV)-torch/.installed)
+	@$(TORCH) -c "$(LACKS)"
+	mkdir -p build/typing
+	ln -sfn ../.. build/typing/attndyn
+	PYTHONPATH=build/typing $(TORCH) -m pytest tests/torch/networks_in_torch.py
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -104,7 +112,8 @@ $(VENV)-benchmarks/.installed: setup.cfg pyproject.toml
 
 $(VENV)-torch/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)-torch
-	$(VENV)-torch/bin/python -m pip install --quiet --editable '.[test,torch]'
+	$(VENV)-torch/bin/python -m pip install --quiet --editable '.[test,torch]' || { echo "make test-torch: PyTorch could \
+	not be installed; where you have it, make test-torch TORCH=python3 names the interpreter"; exit 1; }
 	touch $@
 
 $(VENV)-lowest/.installed: $(VENV)/.installed-lint
