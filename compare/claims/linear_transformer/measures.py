@@ -116,7 +116,8 @@ def _above_threshold(context: RunContext, control: str) -> BoolArray:
     return max(candidates, key=lambda found: int(np.sum(found == answers)))
 
 
-def _same_answers(predicted: BoolArray, observed: BoolArray) -> Evidence:
+def same_answers(predicted: BoolArray, observed: BoolArray) -> Evidence:
+    """Whether signs tell what networks have learned."""
     wrong = int(np.sum(predicted != observed))
     answers = [side.astype(np.float64) for side in (predicted, observed)]
     return Evidence(
@@ -218,7 +219,7 @@ CLAIMS = (
         hypotheses=("stored weights in half precision",),
         measure=_generalise,
         predict=_have_signs,
-        judge=_same_answers,
+        judge=same_answers,
         controls=(MARGINALISED, OV, EMBEDDING, DISTANCE),
         corrected=(SHARE,),
         expected_level="refuted",
@@ -254,7 +255,7 @@ CLAIMS = (
         hypotheses=("stored weights in half precision",),
         measure=_generalise_along,
         predict=_above_threshold,
-        judge=_same_answers,
+        judge=same_answers,
         controls=(QK, MARGINALISED, OV, EMBEDDING, DISTANCE),
         tier="fast",
         figure="spectral_measures",
@@ -272,7 +273,7 @@ CLAIMS = (
         hypotheses=("stored weights in half precision",),
         measure=_learn_in_context,
         predict=_rank_shows_learning,
-        judge=_same_answers,
+        judge=same_answers,
         controls=(FALL, MARGINALISED_FALL, FIRST_LAYER),
         tier="fast",
         figure="spectral_measures",

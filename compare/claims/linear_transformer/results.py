@@ -98,17 +98,21 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
     "Spectral measures": (
         Result(
             "Effective rank and subspace distance of a network that groks (refuted as a sign of generalisation)",
-            ("measures.rank_collapse", "measures.alike"),
+            (
+                "measures.rank_collapse",
+                "measures.alike",
+                "trained_networks.rank_collapse",
+            ),
             ("spectral_measures",),
         ),
         Result(
             "The Fourier share of the embedding (beyond the paper)",
-            ("measures.fourier_share",),
+            ("measures.fourier_share", "trained_networks.rank_collapse"),
             ("spectral_measures",),
         ),
         Result(
             "A dip of the effective rank of attention at the onset of learning in context",
-            ("measures.attention_dip",),
+            ("measures.attention_dip", "trained_networks.attention_dip"),
             ("spectral_measures",),
         ),
         Result(
