@@ -9,16 +9,15 @@ and the other traces are rational in s, ν and M. Written so, every term below i
 differences, however long the context, however small the noise (derived here; equal to the paper's formulas).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...runtime.arrays import BoolArray, FloatArray
-from ...runtime.checks import real_array
+from ...runtime.arrays import FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
+from .parameters import broadcast, positive, zero_or_more
 
 _SMALLEST_X = 1e-100
 """What stands for x = 0, an infinite context: errors differ by O(√x), which no double shows."""
@@ -119,10 +118,10 @@ def bayes_error(*, alpha: ArrayLike, noise: ArrayLike) -> FloatArray:
     np.float64(0.184429)
     """
     arguments = {
-        "alpha": _positive(alpha, "alpha"),
-        "noise": _zero_or_more(noise, "noise"),
+        "alpha": positive(alpha, "alpha"),
+        "noise": zero_or_more(noise, "noise"),
     }
-    α, ρ = _broadcast(arguments)
+    α, ρ = broadcast(arguments)
     z = ρ / α
     excess = _degrees_left(z, α)
     return np.asarray(ρ + excess)[()]
@@ -148,9 +147,9 @@ def _checked_point(given: dict[str, ArrayLike]) -> _Point:
     """The arguments of `errors` as arrays of one shape; ValueError for those that it refuses."""
     arguments = {}
     for name, value in given.items():
-        accept = _zero_or_more if name in ("noise", "ridge") else _positive
+        accept = zero_or_more if name in ("noise", "ridge") else positive
         arguments[name] = accept(value, name)
-    τ, α, κ, ρ, λ, test_α = _broadcast(arguments)
+    τ, α, κ, ρ, λ, test_α = broadcast(arguments)
     if np.any((τ == 1) & (λ == 0)):
         raise ValueError(
             "the errors have a pole at tau = 1 without ridge, where there are as many sequences as features: pass a "
@@ -168,45 +167,6 @@ def _checked_point(given: dict[str, ArrayLike]) -> _Point:
             "kappa ≤ tau < ∞: pass a finite alpha, or a ridge above 0"
         )
     return _Point(τ, κ, ρ, λ, np.maximum(x, _SMALLEST_X), x_test, step)
-
-
-def _broadcast(arguments: dict[str, FloatArray]) -> list[FloatArray]:
-    """Arrays of one shape; ValueError, with the shapes, where they do not broadcast."""
-    try:
-        return list(np.broadcast_arrays(*arguments.values()))
-    except ValueError:
-        shapes = ", ".join(f"{name} {a.shape}" for name, a in arguments.items())
-        raise ValueError(
-            f"arguments must broadcast to one shape, not {shapes}"
-        ) from None
-
-
-def _positive(value: ArrayLike, name: str) -> FloatArray:
-    """Numbers above zero, of which some may be infinite."""
-    return _accepted(value, name, "positive numbers or inf", lambda array: array > 0)
-
-
-def _zero_or_more(value: ArrayLike, name: str) -> FloatArray:
-    """Finite numbers of zero or more."""
-
-    def is_accepted(array: FloatArray) -> BoolArray:
-        return np.asarray((array >= 0) & np.isfinite(array))
-
-    return _accepted(value, name, "zero or more and finite", is_accepted)
-
-
-def _accepted(
-    value: ArrayLike,
-    name: str,
-    allowed: str,
-    accepts: Callable[[FloatArray], BoolArray],
-) -> FloatArray:
-    """Real numbers; ValueError with the first that is not accepted."""
-    array = real_array(value, name)
-    refused = array[~accepts(array)]
-    if refused.size:
-        raise ValueError(f"{name} must be {allowed}, not {refused.flat[0]:g}")
-    return array
 
 
 # -- Traces -------------------------------------------------------------------------------------------------------
@@ -286,11 +246,11 @@ def _effective_ridge(point: _Point) -> FloatArray:
     if not np.any(needs_search):
         return np.asarray(ξ)
     chosen = _Point(*[values[needs_search] for values in point])
-    ξ[needs_search] = _positive_root(chosen, ridgeless[needs_search])
+    ξ[needs_search] = positive_root(chosen, ridgeless[needs_search])
     return np.asarray(ξ)
 
 
-def _positive_root(point: _Point, ridgeless: FloatArray) -> FloatArray:
+def positive_root(point: _Point, ridgeless: FloatArray) -> FloatArray:
     """ξ (n,) for λ > 0 by Newton's method in log ξ within a bracket, which falls back on its geometric mean."""
     λ, τ = point.λ, point.τ
     # (1/d) tr B(B + ξ)⁻¹ is between 0 and (1 + x)/ξ, so that ξ is between these.
