@@ -4,12 +4,13 @@ dω_h/dt = −(ρ/2) ∂L/∂ω_h and dμ_h/dt = −½ ∂L/∂μ_h. The equatio
 follows ω_h at rates that are 10⁵ times those of the valley.
 """
 
+import math
 import warnings
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ...runtime.arrays import FloatArray
+from ...runtime.arrays import FloatArray, IndexArray
 from ...task import Task
 from .approximate_losses import (
     WhiteTask,
@@ -26,9 +27,10 @@ from .losses_of_heads import ExactLoss, HeadGradient
 _APPROXIMATE_TOLERANCE, _EXACT_TOLERANCE = 1e-10, 1e-9
 _MOST_STEPS = 2 * 10**4
 # A path has a point whenever the time has grown by this ratio, which is less than its phases last, from a time on that
-# is short beside the growth.
+# is short beside the fastest rate of the start. Of the latest time it is so small a share at least: 10⁴ points.
 _TIME_RATIO = 1.005
 _FIRST_TIME = 1e-2
+_LEAST_TIME = 1e-22
 # The largest |ω| of a path on the exact loss in units of the approximate one's, which is smaller: 1.16 for the optimum
 # of one head at D = 5, N = 40, and 1.44 at N = 20.
 _ROOM = 1.5
@@ -85,14 +87,28 @@ class HeadPath(NamedTuple):
 
 
 def path_times(times: FloatArray, rate: float) -> FloatArray:
-    """These flow times, 0, and between them so many that no phase is missed; `rate` is that of the growth from 0."""
+    """These flow times, 0, and between them so many that no phase is missed; `rate` is the fastest of the start."""
     latest = float(np.max(times, initial=0.0))
-    first = _FIRST_TIME / rate
+    # Nothing moves at the rate 0.
+    first = max(_FIRST_TIME / rate, _LEAST_TIME * latest) if rate > 0 else math.inf
     if latest <= first:
         return np.unique(np.append(0.0, times))
     count = int(np.log(latest / first) / np.log(_TIME_RATIO)) + 2
     between = np.geomspace(first, latest, count)
     return np.unique(np.concatenate([[0.0], between[:-1], times]))
+
+
+def fastest_rate(white: WhiteTask, start: FloatArray, ρ: float) -> float:
+    """The fastest rate at a start (2H,) of the flow on the approximate loss, at 0 that of growth."""
+    ω, μ = np.split(start, 2)
+    root = np.sqrt(np.repeat([ρ, 1.0], len(ω)))
+    # −½ R ∂²L with R = diag(ρ, 1) has the eigenvalues of the symmetric −½ √R ∂²L √R.
+    with np.errstate(over="ignore", invalid="ignore"):
+        matrix = 0.5 * root[:, None] * approximate_hessian(white, ω, μ) * root
+    # Scores of the largest that are followed make it no number: the first times are then as early as they may be.
+    if not np.all(np.isfinite(matrix)):
+        return math.inf
+    return float(np.max(np.abs(np.linalg.eigvalsh(matrix))))
 
 
 def approximate_path(
@@ -101,6 +117,49 @@ def approximate_path(
     """The path on the approximate loss, as `head_path`."""
     loss = ApproximateLoss(white)
     return head_path(loss, start, times, ρ, tolerance=_APPROXIMATE_TOLERANCE)
+
+
+class _HeadGroups(NamedTuple):
+    """Heads that start alike, and so remain: the state (ω, Σμ) (2G,) of G groups, that of each head, their sizes.
+
+    The loss knows no more of a group than its ω and the sum M of its n values μ: ∂L/∂ω_h = ∂L/∂ω / n, and
+    ∂L/∂μ_h = ∂L/∂M. Followed one by one, rounding would move equal heads apart where that lowers the loss.
+    """
+
+    state: FloatArray
+    group: IndexArray  # (H,)
+    size: FloatArray  # (G,)
+
+    @classmethod
+    def of(cls, start: FloatArray) -> "_HeadGroups":
+        """The groups of heads that start at (ω, μ) (2H,), in the order in which they come."""
+        ω, μ = np.split(start, 2)
+        places: dict[tuple[float, float], int] = {}
+        heads = zip(ω.tolist(), μ.tolist(), strict=True)
+        group = np.array([places.setdefault(head, len(places)) for head in heads])
+        size = np.bincount(group).astype(float)
+        ω_of_group, μ_of_group = np.array(list(places)).T
+        state = np.concatenate([ω_of_group, size * μ_of_group])
+        return cls(state, group, size)
+
+    def rates(self, ρ: float) -> FloatArray:
+        """dω/dt and dM/dt (2G,) in units of ∂L/∂ω and ∂L/∂M."""
+        return np.concatenate([-ρ / 2 / self.size, -self.size / 2])
+
+    def path(
+        self, loss: "SmoothLoss", times: FloatArray, states: FloatArray
+    ) -> HeadPath:
+        """The path of all heads, from the states (T, 2G) of their groups."""
+        ω, M = np.split(states, 2, axis=1)
+        by_omega = loss.gradient(ω, M).omega / self.size
+        μ = M / self.size
+        return HeadPath(
+            times,
+            ω[:, self.group],
+            μ[:, self.group],
+            loss.loss(ω, M),
+            by_omega[:, self.group],
+        )
 
 
 # Long because rate, Jacobian and the errors of the one solver belong together.
@@ -118,17 +177,18 @@ def head_path(
     """
     from scipy.integrate import ODEintWarning, odeint
 
-    H = len(start) // 2
-    rates = np.repeat([-ρ / 2, -0.5], H)  # of ∂L/∂(ω, μ)
+    groups = _HeadGroups.of(start)
+    G = len(groups.size)
+    rates = groups.rates(ρ)
 
     def rate(_: float, state: FloatArray) -> FloatArray:
-        return rates * np.concatenate(loss.gradient(state[:H], state[H:]))
+        return rates * np.concatenate(loss.gradient(state[:G], state[G:]))
 
     def jacobian(_: float, state: FloatArray) -> FloatArray:
-        return rates[:, None] * loss.hessian(state[:H], state[H:])
+        return rates[:, None] * loss.hessian(state[:G], state[G:])
 
     smallest = float(np.min(np.abs(start[start != 0]), initial=1.0))
-    states = start[None, :]
+    states = groups.state[None, :]
     # A step that is too long is one that the solver takes back.
     with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
         warnings.simplefilter("error", ODEintWarning)
@@ -136,7 +196,7 @@ def head_path(
             if len(times) > 1:
                 states = odeint(
                     rate,
-                    start,
+                    groups.state,
                     times,
                     Dfun=jacobian,
                     tfirst=True,
@@ -148,8 +208,7 @@ def head_path(
             raise ArithmeticError(_not_integrated(times, _TOO_MANY_STEPS)) from None
     if not np.all(np.isfinite(states)):
         raise ArithmeticError(_not_integrated(times, "the weights have overflowed"))
-    ω, μ = states[:, :H], states[:, H:]
-    return HeadPath(times, ω, μ, loss.loss(ω, μ), loss.gradient(ω, μ).omega)
+    return groups.path(loss, times, states)
 
 
 _TOO_MANY_STEPS = f"it needs more than {_MOST_STEPS} steps between two times: start with smaller omega and mu"
@@ -220,7 +279,7 @@ def _differences(
     assert exact.gradient is not None
     by_μ = np.max(np.abs(gradient.mu - exact.gradient.mu), axis=-1)
     by_ω = np.max(np.abs(gradient.omega - exact.gradient.omega), axis=-1)
-    # ∂L/∂ω has a factor μ.
+    # L and ∂L/∂ω are quadratic in μ, ∂L/∂μ is linear.
     size = np.maximum(1.0, np.sum(np.abs(μ), axis=-1))
-    differences = [by_loss, by_μ / size, table.scale * by_ω / size**2]
+    differences = [by_loss / size**2, by_μ / size, table.scale * by_ω / size**2]
     return float(np.max(differences) / table.zero_loss)

@@ -23,7 +23,7 @@ from ...task import Task, stated_task
 from ..call_order import require_task_first
 from .approximate_losses import WhiteTask, refuse_large_exponents, white_task
 from .head_flows import HeadFlow, times_of_flow
-from .head_paths import HeadPath, approximate_path, exact_path, path_times
+from .head_paths import HeadPath, approximate_path, exact_path, fastest_rate, path_times
 from .head_phases import HeadPhases, measured_phases, phases_of
 from .head_scalars import checked_head_scalars
 from .metrics import LOSSES, checked_metric
@@ -120,6 +120,7 @@ def reduced_flow(
     """Gradient flow of heads (ω_h 1; 0), (0, μ_h) from `omega`, `mu` (H,), at flow times (T,), to any length of time.
 
     Flow times are zero or more, in any order; what is returned has their order, and phases are measured to the last.
+    Heads that start alike remain so, on a flow of which that may be unstable.
     `loss`: "exact" or "approximate" (without the query's token, both for white inputs). `metric`: ρ of
     dω/dt = −(ρ/2) ∂L/∂ω, "matrix" for 1/D, the flow of the weights B themselves, "euclidean" for 1, or a number:
     1/(D s²) where scores are divided by s.
@@ -194,8 +195,7 @@ def _path(
 ) -> HeadPath:
     """The path from `start` (2H,) at these flow times and between them, for ρ and the loss of `_reads_query`."""
     ρ, query = settings
-    rate = white.input_variance * white.label_variance * np.sqrt(ρ)  # of growth
-    all_times = path_times(times, rate)
+    all_times = path_times(times, fastest_rate(white, start, ρ))
     if query is None:
         return approximate_path(white, start, all_times, ρ)
     return exact_path(task, start, all_times, ρ, query)

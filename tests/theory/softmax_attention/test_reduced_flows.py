@@ -166,6 +166,33 @@ def test_the_tail_falls_as_the_cube_root_of_time(
         assert np.all(np.abs(s / half - 1) > 0.2)
 
 
+# Long because grouped heads, others beside them and one that is idle are compared with heads that are nearly alike.
+def test_heads_that_start_alike_are_those_that_start_nearly_alike():
+    ω = np.array([0.1, -0.2, 0.1, 0.1, 0.15, 0.0])
+    μ = np.array([0.2, -0.1, 0.2, 0.2, 0.2, 0.0])
+    times = [0.0, 1.0, 10.0, 100.0]
+    options = {"loss": "approximate", "metric": 0.3}
+    flow = reduced_flow(white(), ω, μ, times, **options)
+    apart = 1e-9 * np.arange(6)
+    nearly = reduced_flow(white(), ω * (1 + apart), μ * (1 - apart), times, **options)
+    for name in ("loss", "omega", "mu"):
+        assert_allclose(getattr(flow, name), getattr(nearly, name), atol=1e-6)
+    assert_allclose(flow.phases.valley_error, nearly.phases.valley_error, rtol=1e-5)
+    for place in (2, 3):
+        assert_allclose(flow.omega[:, place], flow.omega[:, 0], rtol=0)
+
+
+def test_equal_pairs_end_where_one_pair_does():
+    """Rounding would move heads of one sign apart there, to weights beyond any table."""
+    late = [1e9]
+    four = reduced_flow(white(3, 20), [0.1, -0.1] * 4, [0.1, -0.1] * 4, late)
+    one = reduced_flow(white(3, 20), [0.1, -0.1], [0.1, -0.1], late)
+    assert_allclose(np.abs(four.omega), np.abs(one.omega[0, 0]), rtol=1e-6)
+    assert_allclose(np.abs(four.mu), np.abs(one.mu[0, 0]) / 4, rtol=1e-6)
+    assert_allclose(four.phases.end, one.phases.end, rtol=1e-6)
+    assert_allclose(four.loss, one.loss, rtol=1e-9)
+
+
 def test_a_flow_at_time_0_is_its_start():
     task = white(5, 40)
     flow = reduced_flow(task, [0.1], [0.2], [0.0, 0.0], loss="approximate")
