@@ -4,8 +4,8 @@
     drop        the loss passes halfway from that of no prediction to the least approximate one
     overshoot   the largest s has a maximum, from which it falls
     valley      every active ω is at rest for the μ of that time: |∂L/∂ω_h| is below 1 % of what drives growth
-    tail        s falls as t^{−1/3}: by 2^{−1/3} while the time doubles, to 10 % of the exponent
-    end         s has come to rest
+    tail        s falls as t^{−1/3}: by 2^{−1/3} while the time doubles, to 10 % of the exponent, and is near its law
+    end         s has come to rest, at more than twice the s that the law of the tail has for that time
     trap        all heads have one sign of ω and of μ, and are at rest
 
 What drives growth is ∂L/∂ω_h = −2λg μ_h, with g of `linear_rates`: v (1 − 1/N) on the exact loss. For active heads of
@@ -43,6 +43,14 @@ _OFF_EXPONENT = 0.1
 _ONE_SIZE = 0.1
 # Where weights change by less than this in the last tenth of the time, and that is long beside growth, all is at rest.
 _SETTLED, _LONG = 1e-4, 10.0
+# By the law of the tail, s′ = −(4 n_eff κ/3) s³ (s − s*), s that falls as t^{−1/3} is at least 0.96 of
+# (4κ n_eff t)^{−1/3}. On the exact loss κ is known to leading order in 1/N, with which s was seen to be twice as large
+# at D = 1, N = 12.
+_LEAST_OF_LAW, _MOST_OF_LAW = 0.8, 3.0
+# An end has more than this times the s of the law at that time, where s falls by (8/3)(1 − s*/s) of itself while the
+# time grows by as much: s that changes by less than 2e-4 in a tenth of it is within 0.1 % of s*. On its way to s* = 0,
+# or up from s ≪ s*, s is never so large.
+_END_OVER_LAW = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,9 @@ class HeadPhases:
     that they end with. `valley_error`: the largest share at the last time, η (1 + κD cosh s) − 1 of a pair on the
     approximate loss. `positive`, `negative`: active heads of each sign of ω at the last time. `trapped`: they are at
     rest in the same-sign minimum, which has no valley and no tail. `tail_time`: the last time at which s falls as
-    t^{−1/3}, and `tail_ratio` s there over (4κ n_eff t)^{−1/3} with the κ of this loss. `end`: the s on which heads
-    of both signs come to rest, and `end_time`: it is last off by a tenth of itself.
+    t^{−1/3} near its law, and `tail_ratio` s there over (4κ n_eff t)^{−1/3} with the κ of this loss. `end`: the s on
+    which heads of both signs come to rest, above twice the tail's law for the last time, and `end_time`: it is last
+    off by a tenth of itself.
     """
 
     growth: GrowthRates | None
@@ -168,10 +177,10 @@ def measured_phases(
         valley = _valley(path.flow_time, ω[:, is_active], slopes[:, is_active])
         alike = _alike_from(path.flow_time, ω[:, is_active])
     if valley.time is not None and alike is not None:
-        common_s = np.mean(s[:, is_active], axis=1)
         law = tail_of(noise, path.flow_time, effective_heads(positive, negative))
-        tail = _tail(path.flow_time, common_s, law, max(valley.time, alike))
-        end = _end(path.flow_time, common_s) if has_settled else end
+        common = _CommonSize(path.flow_time, np.mean(s[:, is_active], axis=1), law)
+        tail = _tail(common, max(valley.time, alike))
+        end = _end(common) if has_settled else end
     return HeadPhases(
         growth=_growth(white, path, ρ, rates),
         drop_time=_drop_time(white, path),
@@ -364,13 +373,24 @@ class _Tail(NamedTuple):
     ratio: float | None
 
 
-def _tail(times: FloatArray, s: FloatArray, law: FloatArray, begin: float) -> _Tail:
-    """The end of the times at which s (T,) has fallen by 2^{−1/3}, nearly, since half of the time, in the valley."""
+class _CommonSize(NamedTuple):
+    """The mean s (T,) of active heads of both signs at times (T,), and what the law of the tail has there."""
+
+    times: FloatArray
+    s: FloatArray
+    law: FloatArray
+
+
+def _tail(common: _CommonSize, begin: float) -> _Tail:
+    """The end of the times at which s has fallen by 2^{−1/3}, nearly, since half of the time, in the valley."""
+    times, s, law = common
     in_valley = np.flatnonzero((times / 2 >= begin) & (times > 0))
     half = np.interp(times[in_valley] / 2, times, s)
     exponent = np.log2(half / s[in_valley])
     falls_so = np.abs(3 * exponent - 1) <= _OFF_EXPONENT
-    places = in_valley[falls_so & (s[in_valley] <= LARGEST_IN_TAIL)]
+    of_law = s[in_valley] / law[in_valley]
+    is_near = (of_law >= _LEAST_OF_LAW) & (of_law <= _MOST_OF_LAW)
+    places = in_valley[falls_so & is_near & (s[in_valley] <= LARGEST_IN_TAIL)]
     if len(places) == 0:
         return _Tail(None, None)
     last = places[-1]
@@ -384,9 +404,12 @@ class _End(NamedTuple):
     size: float | None
 
 
-def _end(times: FloatArray, s: FloatArray) -> _End:
-    """The last s (T,) of a path at rest, and the last time at which s is off it by a tenth of itself."""
+def _end(common: _CommonSize) -> _End:
+    """The last s of a path at rest, and when s is last off it by a tenth of itself; None where the tail goes on."""
+    times, s, law = common
     end = float(s[-1])
+    if end <= _END_OVER_LAW * law[-1]:
+        return _End(None, None)
     off = np.flatnonzero(np.abs(s - end) > (1 - REACHED) * s)
     if len(off) == 0:
         return _End(float(times[0]), end)

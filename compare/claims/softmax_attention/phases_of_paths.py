@@ -69,29 +69,56 @@ class Path:
     """Whether every μ has the sign that ω has not."""
 
 
-# Long because ω, μ, the loss and the slopes of one path are built of the same parts.
 def _phases(path: Path) -> dict[str, Any]:
     """The theory's phases of a path."""
     count = int(math.log(path.end / 1e-2) / math.log(path.ratio)) + 2
     t = np.concatenate([[0.0], np.geomspace(1e-2, path.end, count)])
-    H = len(path.signs)
-    squares = np.array([f(t) for f in path.sizes or (_constant(1.0),) * H]).T ** 2
-    s = path.s(t)[:, None] * squares / np.mean(squares, axis=1, keepdims=True)
-    turned = np.where(t[:, None] < np.array(path.flipped or (0.0,) * H), -1, 1)
-    ω = turned * np.array(path.signs) * np.sqrt(s / D) / INPUT
-    μ = np.broadcast_to(VALUE * np.array(path.signs), ω.shape)
-    if path.against:
-        μ = -μ
-    shares = np.array([f(t) for f in path.slopes or (_constant(0.0),) * H]).T
-    for of_ω, of_μ in path.idle:
-        ω = np.column_stack([ω, of_ω * ω[:, 0]])
-        μ = np.column_stack([μ, of_μ * μ[:, 0]])
-        shares = np.column_stack([shares, -np.ones_like(t)])
-    by_ω = 2 * INPUT * SIGNAL * μ * shares
-    heads = HeadPath(t, ω, μ, path.loss(t), by_ω)
     white = white_task(TASK, "phases of a path")
-    phases = measured_phases(white, heads, METRIC, RATES, NOISE)
+    phases = measured_phases(white, _heads(path, t), METRIC, RATES, NOISE)
     return phases.to_dict() | {"has_growth": phases.growth is not None}
+
+
+def _heads(path: Path, t: FloatArray) -> HeadPath:
+    """The path at times (T,), idle heads behind the others."""
+    ω = _scores(path, t)
+    μ = np.broadcast_to(_values(path), ω.shape)
+    by_ω = 2 * INPUT * SIGNAL * μ * _shares(path, t)
+    return HeadPath(t, ω, μ, path.loss(t), by_ω)
+
+
+def _scores(path: Path, t: FloatArray) -> FloatArray:
+    """ω (T, H)."""
+    sizes = _of_heads(path, path.sizes, 1.0, t)
+    of_mean = sizes**2 / np.mean(sizes**2, axis=1, keepdims=True)
+    s = path.s(t)[:, None] * of_mean
+    flips = np.array(path.flipped or (0.0,) * len(path.signs))
+    signs = np.where(t[:, None] < flips, -1, 1) * np.array(path.signs)
+    ω = signs * np.sqrt(s / D) / INPUT
+    idle = [of_ω * ω[:, 0] for of_ω, _ in path.idle]
+    return np.column_stack([ω, *idle])
+
+
+def _values(path: Path) -> FloatArray:
+    """μ (H,)."""
+    signs = np.array(path.signs)
+    μ = -VALUE * signs if path.against else VALUE * signs
+    idle = [of_μ * μ[0] for _, of_μ in path.idle]
+    return np.array([*μ, *idle])
+
+
+def _shares(path: Path, t: FloatArray) -> FloatArray:
+    """What is left (T, H) of the slopes that drive growth, all of it of idle heads."""
+    shares = _of_heads(path, path.slopes, 0.0, t)
+    idle = [-np.ones_like(t)] * len(path.idle)
+    return np.column_stack([shares, *idle])
+
+
+def _of_heads(
+    path: Path, series: tuple[Series, ...], constant: float, t: FloatArray
+) -> FloatArray:
+    """The series (T, H) of the heads that are not idle, or the constant where there are none."""
+    of_heads = series or (_constant(constant),) * len(path.signs)
+    return np.array([f(t) for f in of_heads]).T
 
 
 # Growth
@@ -198,33 +225,30 @@ def _bump(height: float) -> Series:
 
 
 def _parabola_and_ramp(t: FloatArray) -> FloatArray:
-    """s = 0.5 − (t − 5)²/100 up to 8, and linear from there to 0.34 at 20, which is exact between few times, too."""
-    parabola = 0.5 - (np.clip(t, 1, 8) - 5) ** 2 / 100
-    return np.asarray(parabola - 0.07 * (np.clip(t, 8, 20) - 8) / 12)
+    """s = 0.5 − (t − 5)²/50 up to 9, and linear from there to 0.15 at 30, which is exact between few times, too."""
+    parabola = 0.5 - (np.clip(t, 1, 9) - 5) ** 2 / 50
+    return np.asarray(parabola - 0.03 * (np.clip(t, 9, 30) - 9) / 21)
 
 
-TAIL, LEFT = 0.05, 0.002
+def _tail(size: float, left: float = 0.01) -> Series:
+    """s = a (t^{−1/3} + a share that is left), whose exponent is off by a tenth at the time of `_end_of_tail`."""
+    return lambda t: size * (np.maximum(t, 1e-3) ** (-1 / 3) + left)
 
 
-def _tail(t: FloatArray) -> FloatArray:
-    """s = 0.05 t^{−1/3} + 0.002, whose exponent is off by a tenth at the time of `_end_of_tail`."""
-    return TAIL * np.maximum(t, 1e-3) ** (-1 / 3) + LEFT
-
-
-def _end_of_tail(off: float = 0.1) -> float:
+def _end_of_tail(left: float = 0.01, off: float = 0.1) -> float:
     """When s(t/2) = 2^{(1 − off)/3} s(t)."""
     power = 2 ** ((1 - off) / 3)
-    return float((TAIL / LEFT * (2 ** (1 / 3) - power) / (power - 1)) ** 3)
+    return float(((2 ** (1 / 3) - power) / (power - 1) / left) ** 3)
+
+
+def _law(t: float, effective: float = 1.0) -> float:
+    """(4κ n_eff t)^{−1/3}."""
+    return float((4 * NOISE * effective * t) ** (-1 / 3))
 
 
 def _decaying(time: float, left: float = 0.0) -> Series:
     """e^{−t/time} and what is left of it at the end."""
     return lambda t: left + np.exp(-t / time)
-
-
-def _over_law(t: float, effective: float) -> float:
-    """The s of `_tail` over (4κ n_eff t)^{−1/3}."""
-    return float(_tail(np.array(t)) * (4 * NOISE * effective * t) ** (1 / 3))
 
 
 def _dropping(t: FloatArray) -> FloatArray:
@@ -233,6 +257,19 @@ def _dropping(t: FloatArray) -> FloatArray:
 
 
 TAIL_TIME = _end_of_tail()
+EARLY, EARLY_TIME = 0.04, _end_of_tail(0.04)
+"""The same where more is left, so that s is large when its tail ends."""
+
+
+def _ending_at(over_law: float, left: float = 0.01) -> Series:
+    """The s of a tail of a pair that ends at this many times its law."""
+    t = _end_of_tail(left)
+    return _tail(over_law * _law(t) / (t ** (-1 / 3) + left), left)
+
+
+def _time_of_law(s: float) -> float:
+    """When the law of a pair has this s."""
+    return 1 / (4 * NOISE * s**3)
 
 
 def _one_apart(time: float) -> tuple[Series, ...]:
@@ -248,16 +285,16 @@ def _slow_pair(time: float) -> tuple[Series, ...]:
 
 PATHS: Mapping[str, tuple[Path, dict[str, float]]] = {
     "end, from above": (
-        Path(PAIR, _falling, 1e3),
+        Path(PAIR, _falling, 1e5),
         {"end": 0.1, "end_time": 10 * math.log(27), "trapped": 0, "valley_time": 0},
     ),
     "end, from below": (
-        Path(PAIR, _rising, 1e3),
+        Path(PAIR, _rising, 1e5),
         {"end": 0.1, "end_time": 10 * math.log(5.5), "overshoot": math.nan},
     ),
     "end from the start": (
-        Path(PAIR, _constant(0.1), 10.5 / COMMON_RATE),
-        {"end": 0.1, "end_time": 0, "overshoot": math.nan, "has_growth": 0},
+        Path(PAIR, _constant(2.0), 10.5 / COMMON_RATE),
+        {"end": 2.0, "end_time": 0, "overshoot": math.nan, "has_growth": 0},
     ),
     "small heads": (
         Path(PAIR, _constant(1e-9), 0.6 / COMMON_RATE),
@@ -268,7 +305,15 @@ PATHS: Mapping[str, tuple[Path, dict[str, float]]] = {
         {"has_growth": 0},
     ),
     "too short to be at rest": (
-        Path(PAIR, _constant(0.1), 9.5 / COMMON_RATE),
+        Path(PAIR, _constant(2.0), 9.5 / COMMON_RATE),
+        {"end": math.nan, "end_time": math.nan, "valley_time": 0},
+    ),
+    "at rest above twice the law": (
+        Path(PAIR, _constant(0.1), 1.1 * _time_of_law(0.05)),
+        {"end": 0.1, "end_time": 0},
+    ),
+    "at rest below twice the law": (
+        Path(PAIR, _constant(0.1), 0.9 * _time_of_law(0.05)),
         {"end": math.nan, "end_time": math.nan, "valley_time": 0},
     ),
     "not at rest": (Path(PAIR, _falling, 60.0), {"end": math.nan, "valley_time": 0}),
@@ -277,8 +322,8 @@ PATHS: Mapping[str, tuple[Path, dict[str, float]]] = {
         {"overshoot": 0.5, "overshoot_time": 5, "drop_time": 4, "end": 0.3},
     ),
     "few times": (
-        Path(PAIR, _parabola_and_ramp, 1e3, loss=_dropping, ratio=1.3),
-        {"overshoot": 0.5, "overshoot_time": 5, "drop_time": 4, "end_time": 13.52381},
+        Path(PAIR, _parabola_and_ramp, 1e4, loss=_dropping, ratio=1.46),
+        {"overshoot": 0.5, "overshoot_time": 5, "drop_time": 4, "end_time": 55 / 3},
     ),
     "overshoot of 0.15 %": (Path(PAIR, _bump(4.5e-4), 1e3), {"overshoot_time": 5}),
     "overshoot of 0.05 %": (Path(PAIR, _bump(1.5e-4), 1e3), {"overshoot": math.nan}),
@@ -310,31 +355,50 @@ PATHS: Mapping[str, tuple[Path, dict[str, float]]] = {
         {"valley_time": math.nan, "valley_error": math.nan, "end": math.nan},
     ),
     "tail": (
-        Path(THREE, _tail, 1e6, idle=((5e-4, 100.0), (1.0, 5e-4))),
-        {"tail_time": TAIL_TIME, "tail_ratio": _over_law(TAIL_TIME, 4 / 3)},
+        Path(THREE, _tail(1.2), 1e6, idle=((5e-4, 100.0), (1.0, 5e-4))),
+        {
+            "tail_time": TAIL_TIME,
+            "tail_ratio": 1.2 * (TAIL_TIME ** (-1 / 3) + 0.01) / _law(TAIL_TIME, 4 / 3),
+        },
     ),
     "tail below s = 1/2": (
-        Path(PAIR, lambda t: 20 * _tail(t), 1e6),
-        {"tail_time": TAIL_TIME, "tail_ratio": 20 * _over_law(TAIL_TIME, 1)},
+        Path(PAIR, _ending_at(0.49 / _law(EARLY_TIME), EARLY), 1e6),
+        {"tail_time": EARLY_TIME, "tail_ratio": 0.49 / _law(EARLY_TIME)},
     ),
     "no tail above s = 1/2": (
-        Path(PAIR, lambda t: 40 * _tail(t), 1e6),
+        Path(PAIR, _ending_at(0.51 / _law(EARLY_TIME), EARLY), 1e6),
+        {"tail_time": math.nan, "valley_time": 0},
+    ),
+    "tail below its law": (
+        Path(PAIR, _ending_at(0.82), 1e6),
+        {"tail_time": TAIL_TIME, "tail_ratio": 0.82},
+    ),
+    "no tail far below its law": (
+        Path(PAIR, _ending_at(0.78), 1e6),
+        {"tail_time": math.nan, "valley_time": 0},
+    ),
+    "tail above its law": (
+        Path(PAIR, _ending_at(2.9), 1e6),
+        {"tail_time": TAIL_TIME, "tail_ratio": 2.9},
+    ),
+    "no tail far above its law": (
+        Path(PAIR, _ending_at(3.5), 1e6),
         {"tail_time": math.nan, "valley_time": 0},
     ),
     "tail of heads that become alike": (
-        Path(THREE, _tail, 1e6, sizes=_one_apart(0.49 * TAIL_TIME)),
-        {"tail_time": TAIL_TIME, "tail_ratio": _over_law(TAIL_TIME, 4 / 3)},
+        Path(THREE, _ending_at(1.0), 1e6, sizes=_one_apart(0.49 * TAIL_TIME)),
+        {"tail_time": TAIL_TIME, "tail_ratio": (4 / 3) ** (1 / 3)},
     ),
     "heads alike after the tail": (
-        Path(THREE, _tail, 1e6, sizes=_one_apart(0.51 * TAIL_TIME)),
+        Path(THREE, _ending_at(1.0), 1e6, sizes=_one_apart(0.51 * TAIL_TIME)),
         {"tail_time": math.nan, "tail_ratio": math.nan},
     ),
     "tail after the valley": (
-        Path(PAIR, _tail, 1e6, slopes=_slow_pair(0.49 * TAIL_TIME)),
-        {"tail_time": TAIL_TIME, "tail_ratio": _over_law(TAIL_TIME, 1)},
+        Path(PAIR, _ending_at(1.0), 1e6, slopes=_slow_pair(0.49 * TAIL_TIME)),
+        {"tail_time": TAIL_TIME, "tail_ratio": 1.0},
     ),
     "valley after the tail": (
-        Path(PAIR, _tail, 1e6, slopes=_slow_pair(0.51 * TAIL_TIME)),
+        Path(PAIR, _ending_at(1.0), 1e6, slopes=_slow_pair(0.51 * TAIL_TIME)),
         {"tail_time": math.nan, "valley_time": 0.51 * TAIL_TIME},
     ),
     "trapped": (
@@ -371,7 +435,7 @@ def _stated(context: RunContext, control: str) -> list[dict[str, Any]]:
     if control == FIFTH:
         stated[names.index("end, from above")]["end_time"] = 10 * math.log(12)
     if control == TWICE_OFF:
-        stated[names.index("tail")]["tail_time"] = _end_of_tail(0.2)
+        stated[names.index("tail")]["tail_time"] = _end_of_tail(off=0.2)
     return stated
 
 
@@ -412,7 +476,7 @@ CLAIMS = (
         equation="training dynamics of the reduced model",
         origin="phases are defined here",
         statement=r"s(t/2) = 2^{0.3} s(t),\quad |s - s_*| = s/10,\quad "
-        r"|\partial L/\partial\omega_h| = 2\lambda g|\mu_h|/100",
+        r"|\partial L/\partial\omega_h| = 2\lambda g|\mu_h|/100,\quad s_* > 2(4\kappa n_{\mathrm{eff}}t)^{-1/3}",
         observable=f"phases of {len(PATHS)} paths that are written down, with one to three heads and idle ones",
         limit="none: times of a path grow by 0.1 % each",
         measure=_formulas,

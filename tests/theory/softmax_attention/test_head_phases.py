@@ -136,6 +136,27 @@ def test_the_leading_end_is_approached_as_contexts_grow():
     assert np.all((order > 0.8) & (order < 1.3))
 
 
+@pytest.mark.parametrize("loss", ["approximate", "exact"])
+@pytest.mark.parametrize("omega", [[0.1, -0.1], [0.3, -0.2]])
+def test_large_values_have_no_end_and_no_tail(loss, omega):
+    """Heads come to the valley at an s far below its law's, where they hardly move."""
+    phases = reduced_flow(white(), omega, [1e3, -1e3], [1e6], loss=loss).phases
+    assert phases.valley_time is not None
+    assert phases.tail_time is phases.tail_ratio is None
+    assert phases.end_time is phases.end is None
+
+
+def test_the_drop_of_large_values_is_found_at_its_time():
+    """ω falls from 0.1 to the least loss of μ at the rate of 2ρμ² and more, long before anything would grow."""
+    times = np.geomspace(1e-8, 1e-3, 2001)
+    flow = reduced_flow(white(), [0.1, -0.1], [1e3, -1e3], times, loss="approximate")
+    half = 1.1 - 0.5 / (1 + 5 * 1.1 / 40)
+    drop = np.interp(-half, -flow.loss, times)
+    assert abs(flow.phases.drop_time / drop - 1) < 1e-2
+    late = reduced_flow(white(), [0.1, -0.1], [1e3, -1e3], [1e4], loss="approximate")
+    assert abs(late.phases.drop_time / drop - 1) < 1e-2
+
+
 # ---- the trap ----
 
 
