@@ -111,7 +111,9 @@ def _at_small_scores(
 def drop_time(task: Task, size: float) -> float:
     """√D ln(1/α) for ρ = 1/D: about when half of the loss is gone, for (μ_h + ω_h/√ρ)/2 of `size` α at the start.
 
-    Where x has variance λ and y has v, √D is √D/(λv). Source: derived here, to leading order in ln(1/α).
+    Where x has variance λ and y has v, √D is √D/(λv), and v counts the share of prompts that have a context: with
+    contexts of length 0 alone nothing is learned, and the time is inf. ValueError for a size that is not between 0
+    and 1, and as `growth_rates`. Source: derived here, to leading order in ln(1/α).
 
     >>> task = Task([1] * 20, teacher_covariance=np.eye(20) / 20, context_length=160)
     >>> round(drop_time(task, 1e-3), 1)
@@ -122,8 +124,9 @@ def drop_time(task: Task, size: float) -> float:
     α = positive_number(size, "size")
     if α >= 1:
         raise ValueError(f"size must be below 1, as heads start small, not {α:g}")
-    rate = growth_rates(task, 2, loss="approximate").zero_sum
-    return math.log(1 / α) / rate if white.share_with_context > 0 else math.inf
+    rate = linear_rates(task, 1, 1 / task.dimension, query_token=None).zero_sum
+    # 1/α is no number for the smallest α.
+    return -math.log(α) / rate if white.share_with_context > 0 else math.inf
 
 
 def valley_step(task: Task, s: ArrayLike, *, loss: str = "exact") -> FloatArray:

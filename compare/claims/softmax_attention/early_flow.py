@@ -1,6 +1,7 @@
 """The early flow of softmax heads: growth from small weights, the time of the drop, and the overshoot of ω."""
 
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -16,17 +17,24 @@ from ....theory.softmax_attention import (
 )
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import equal_within
-from .setting import EXACT_LOSSES, PUBLISHED, noise_share, white_task
+from .setting import EXACT_LOSSES, OTHER_UNITS, PUBLISHED, noise_share, white_task
 
 HEADS = (2, 4)
-METRICS = {"matrix": 1 / PUBLISHED.dimension, "euclidean": 1.0}
-"""ρ of dω/dt = −(ρ/2) ∂L/∂ω: of the flow of the weights B, and of ω as a weight of its own."""
+TASKS = (PUBLISHED, OTHER_UNITS)
+METRICS = ("matrix", "euclidean")
+"""Of the flow of the weights B, and of ω as a weight of its own."""
 
 SMALL = 1e-5
 """Size of heads at which the flow is linear: next come cubes."""
 
 STARTS = (1e-4, 1e-6, 1e-8, 1e-10)
 DROP_DIMENSIONS = (5, 20)
+LONG = 10**9
+LONG_CONTEXTS = (
+    white_task(5, LONG, 0.0),
+    Task(**OTHER_UNITS.arguments() | {"context_length": {0: 1.0, LONG: 3.0}}),
+)
+"""Without noise as good as: its share is 1e-9."""
 
 PEAK_STEP, PEAK_TIME = 0.02, {"matrix": 40.0, "euclidean": 12.0}
 PEAK_DIMENSIONS = (5, 20)
@@ -39,25 +47,36 @@ ONE_HEAD = "κ for Hκ in the common mode"
 NO_SELF = "1 for the factor of a finite context"
 OTHER_KEYS = "the factor of the other convention of the query's token"
 DIMENSION_RATE, METRIC_RATE = "growth at the rate 1/D", "growth at the rate 1"
+TWICE_SIZE = "ln(2/α), as if size were μ + √D ω"
+
+
+def _metric(task: Task, name: str) -> float:
+    """ρ of dω/dt = −(ρ/2) ∂L/∂ω."""
+    return {"matrix": 1 / task.dimension, "euclidean": 1.0}[name]
+
+
+def _cases() -> list[tuple[Task, int, str]]:
+    """Every task with every number of heads, in both metrics."""
+    return list(product(TASKS, HEADS, METRICS))
 
 
 def _approximate_rates(context: RunContext) -> list[FloatArray]:
-    """Rates (2H,) of the flow on the approximate loss at 0, in increasing order, for H heads and both metrics."""
+    """Rates (2H,) of the flow on the approximate loss at 0, in increasing order, in every case."""
     rates: list[FloatArray] = []
-    for H in HEADS:
-        loss = approximate_loss(PUBLISHED, *_small_heads(H), gradient=True)
-        rates.extend(_rates_at_zero(loss, ρ) for ρ in METRICS.values())
+    for task, H, metric in _cases():
+        loss = approximate_loss(task, *_small_heads(H), gradient=True)
+        rates.append(_rates_at_zero(loss, _metric(task, metric)))
     return rates
 
 
 def _exact_rates(query_token: bool, context: RunContext) -> list[FloatArray]:
     """The same on the exact loss, in one convention of the query's token."""
     rates: list[FloatArray] = []
-    for H in HEADS:
+    for task, H in product(TASKS, HEADS):
         loss = exact_loss(
-            PUBLISHED, *_small_heads(H), query_token=query_token, gradient=True
+            task, *_small_heads(H), query_token=query_token, gradient=True
         )
-        rates.extend(_rates_at_zero(loss, ρ) for ρ in METRICS.values())
+        rates.extend(_rates_at_zero(loss, _metric(task, metric)) for metric in METRICS)
     return rates
 
 
@@ -78,41 +97,55 @@ def _rates_at_zero(loss: HeadLoss, ρ: float) -> FloatArray:
     return np.linalg.eigvalsh(-0.5 * root[:, None] * hessian * root)
 
 
-# Long because every control changes one number of the same formula.
 def _predicted_rates(
     query_token: bool | None, context: RunContext, control: str
 ) -> list[FloatArray]:
-    """±√ρ q for H − 1 modes that add up to zero, and the two of the common mode, q a factor of finite contexts."""
+    """±√ρ g for H − 1 modes that add up to zero, and the two of the common mode, in every case."""
     if control == UNMODIFIED:
         return _rates_of_theory(query_token)
-    N, σ2 = max(PUBLISHED.context_lengths), PUBLISHED.noise_variance
-    κ = 1 / N if control == NO_NOISE else (1 + σ2) / N
-    factors = {None: 1.0, False: 1 - 1 / N, True: N**2 / (N + 1) ** 2}
-    convention = query_token
-    if control == OTHER_KEYS:
-        convention = not query_token
-    q = 1.0 if control == NO_SELF else factors[convention]
-    if convention:
-        κ = κ * q
     rates: list[FloatArray] = []
-    for H in HEADS:
-        for ρ in METRICS.values():
-            metric = 1 / (ρ * PUBLISHED.dimension) if control == OTHER_METRIC else ρ
-            rates.append(_modes(H, metric * q**2, κ, control))
+    for task, H, metric in _cases():
+        signal, κ = _at_small_heads(task, query_token, control)
+        ρ = _metric(task, metric)
+        if control == OTHER_METRIC:
+            ρ = 1 / (ρ * task.dimension)
+        rates.append(_modes(H, ρ * signal**2, κ, control))
     return rates
 
 
+# Long because every control changes one number of the same formula.
+def _at_small_heads(
+    task: Task, query_token: bool | None, control: str
+) -> tuple[float, float]:
+    """g and κ of ω' = ρgμ, μ' = gω − κ Σμ: means over contexts of λvq and of (v + σ²)/N, q a factor of finite ones."""
+    λ = float(np.mean(task.eigenvalues))
+    v = λ * float(np.trace(task.teacher_covariance))
+    labels = v if control == NO_NOISE else v + task.noise_variance
+    convention = query_token
+    if control == OTHER_KEYS:
+        convention = not query_token
+    signal, κ = 0.0, 0.0
+    for N, share in zip(task.context_lengths, task.context_weights, strict=True):
+        # Nothing is learned of no context.
+        if N == 0:
+            continue
+        factors = {None: 1.0, False: 1 - 1 / N, True: N**2 / (N + 1) ** 2}
+        q = 1.0 if control == NO_SELF else factors[convention]
+        signal += share * λ * v * q
+        κ += share * labels / N * (q if convention else 1.0)
+    return signal, κ
+
+
 def _rates_of_theory(query_token: bool | None) -> list[FloatArray]:
-    """All eigenvalues (2H,) of each case: the growing ones, and those that decay, whose product with them is −ρq²."""
+    """All eigenvalues (2H,) of each case: the growing ones, and those that decay, whose product with them is −ρg²."""
     loss = "approximate" if query_token is None else "exact"
     tables = []
-    for H in HEADS:
-        for metric in METRICS:
-            zero_sum, common = growth_rates(
-                PUBLISHED, H, metric, loss=loss, query_token=bool(query_token)
-            )
-            pairs = [-zero_sum, zero_sum] * (H - 1)
-            tables.append(np.sort([*pairs, common, -(zero_sum**2) / common]))
+    for task, H, metric in _cases():
+        zero_sum, common = growth_rates(
+            task, H, metric, loss=loss, query_token=bool(query_token)
+        )
+        pairs = [-zero_sum, zero_sum] * (H - 1)
+        tables.append(np.sort([*pairs, common, -(zero_sum**2) / common]))
     return tables
 
 
@@ -129,34 +162,75 @@ def _modes(heads: int, square: float, κ: float, control: str) -> FloatArray:
 
 
 def _drop_times(context: RunContext) -> list[FloatArray]:
-    """How much later the drop is for each smaller start, per unit of ln(1/α), for each dimension."""
-    return [_later_per_decade(white_task(D, 8 * D)) for D in DROP_DIMENSIONS]
+    """How much later the drop is for each smaller start, per unit of ln(1/α), and when it comes in long contexts."""
+    later = [_later_per_decade(white_task(D, 8 * D)) for D in DROP_DIMENSIONS]
+    return [*later, *(_time_from_unit_size(task) for task in LONG_CONTEXTS)]
 
 
 def _later_per_decade(task: Task) -> FloatArray:
     """Differences of the times at which half of the loss is lost, over differences of ln(1/α)."""
-    D = task.dimension
-    κ = noise_share(task)
-    half = 1 + task.noise_variance - 0.5 / (1 + κ * D)
-    times = []
-    for α in STARTS:
-        # Along the growing mode, whose ω is μ/√D, with signs that add up to zero.
-        ω = α * np.array([1, -1]) / np.sqrt(D)
-        grid = np.sqrt(D) * np.log(1 / α) + np.linspace(-12, 12, 481)
-        flow = reduced_flow(
-            task, ω, np.sqrt(D) * ω, grid, loss="approximate", metric="matrix"
-        )
-        # The loss decreases: interpolate time as a function of it.
-        times.append(np.interp(-half, -flow.loss, grid))
+    times = [_half_time(task, α) for α in STARTS]
     return np.asarray(np.diff(times) / -np.diff(np.log(STARTS)))
 
 
+def _half_time(task: Task, α: float) -> float:
+    """When half of the loss is lost, of heads of size α along the growing mode, with signs that add up to zero."""
+    D = task.dimension
+    rate, v, signal = _growth_of_pair(task)
+    κ = (v + task.noise_variance) * signal / v / max(task.context_lengths)
+    half = v + task.query_noise_variance - signal / (1 + κ * D / signal) / 2
+    grid = (np.log(1 / α) + np.linspace(-6, 6, 481)) / rate
+    ω = α * np.array([1, -1]) / np.sqrt(D)
+    flow = reduced_flow(
+        task, ω, np.sqrt(D) * ω, grid, loss="approximate", metric="matrix"
+    )
+    return _crossing(grid, flow.loss, half)
+
+
+def _growth_of_pair(task: Task) -> tuple[float, float, float]:
+    """The rate λv/√D of two heads of either sign, v, and v times the share of prompts that have a context."""
+    λ = float(np.mean(task.eigenvalues))
+    v = λ * float(np.trace(task.teacher_covariance))
+    has_context = np.array(task.context_lengths) > 0
+    signal = v * float(np.sum(task.context_weights[has_context]))
+    return λ * signal / np.sqrt(task.dimension), v, signal
+
+
+def _crossing(times: FloatArray, losses: FloatArray, level: float) -> float:
+    """When decreasing losses (T,) are at a level, on the cubic through the four nearest times."""
+    place = int(np.searchsorted(-losses, -level))
+    near = slice(place - 2, place + 2)
+    cubic = np.polyfit(losses[near] - level, times[near] - times[place], 3)
+    return float(times[place] + cubic[-1])
+
+
+def _time_from_unit_size(task: Task) -> FloatArray:
+    """When half of the loss is lost without noise, less what it is by the same law for a start of size 1.
+
+    Heads at μ = √D ω remain so, and η = 2λμ²/√D obeys η' = 2rη(1 − η), r of the growth, from 2λα²/√D ≪ 1 on. Half is
+    lost at (1 − η)² = 1/2, when the logarithm of η/(1 − η) is ln(√2 − 1).
+    """
+    rate, _, _ = _growth_of_pair(task)
+    λ = float(np.mean(task.eigenvalues))
+    of_unit_size = 2 * λ / np.sqrt(task.dimension)
+    to_half = np.log((np.sqrt(2) - 1) / of_unit_size) / (2 * rate)
+    return np.array([_half_time(task, STARTS[0]) - to_half])
+
+
 def _predicted_drop_times(context: RunContext, control: str) -> list[FloatArray]:
-    """√D, the inverse of the rate."""
+    """√D, the inverse of the rate, and √D ln(1/α)/(λv)."""
     if control == UNMODIFIED:
-        return [_later_by_law(white_task(D, 8 * D)) for D in DROP_DIMENSIONS]
-    power = {DIMENSION_RATE: 1.0, METRIC_RATE: 0.0}[control]
-    return [np.full(len(STARTS) - 1, D**power) for D in DROP_DIMENSIONS]
+        later = [_later_by_law(white_task(D, 8 * D)) for D in DROP_DIMENSIONS]
+        whole = [drop_time(task, STARTS[0]) for task in LONG_CONTEXTS]
+        return [*later, *(np.array([time]) for time in whole)]
+    power = {DIMENSION_RATE: 1.0, METRIC_RATE: 0.0, TWICE_SIZE: 0.5}[control]
+    later = [np.full(len(STARTS) - 1, D**power) for D in DROP_DIMENSIONS]
+    size = STARTS[0] / 2 if control == TWICE_SIZE else STARTS[0]
+    for task in LONG_CONTEXTS:
+        rate, _, _ = _growth_of_pair(task)
+        unit = task.dimension ** (power - 0.5) / rate
+        later.append(np.array([unit * np.log(1 / size)]))
+    return later
 
 
 def _later_by_law(task: Task) -> FloatArray:
@@ -261,9 +335,10 @@ def _growth_claim(
         beyond_paper=not on_approximate,
         equation="training dynamics of the reduced model",
         origin="the rates are derived here",
-        statement=r"\lambda = \pm\sqrt\rho\,q,\quad "
-        r"\lambda = \tfrac12\bigl(-\kappa H \pm \sqrt{\kappa^2H^2 + 4\rho q^2}\bigr)",
-        observable="all eigenvalues of the flow at 0 for 2 and 4 heads, ρ = 1/D and 1, D = 5, N = 40",
+        statement=r"r = \pm\sqrt\rho\,\lambda v q,\quad "
+        r"r = \tfrac12\bigl(-\kappa H \pm \sqrt{\kappa^2H^2 + 4\rho\lambda^2v^2q^2}\bigr)",
+        observable="all eigenvalues of the flow at 0 for 2 and 4 heads, ρ = 1/D and 1; D = 5, N = 40, and "
+        "D = 3, N = 20 with other variances of x and y than 1, a quarter of the contexts empty",
         limit="none: the flow at 0 is linear",
         measure=_approximate_rates
         if query_token is None
@@ -287,18 +362,20 @@ CLAIMS = (
     ),
     Claim(
         id="softmax.drop_time",
-        title="The drop of the loss comes √D ln(1/α) after a start of size α",
+        title="The drop of the loss comes √D ln(1/α) after a start of size α, up to a constant",
         paper="he2025",
         equation="training dynamics of the reduced model",
         origin="the time is derived here, for the flow of the weights B",
-        statement=r"dT/d\ln(1/\alpha) = \sqrt D",
-        observable="time until half of the loss is lost, on the approximate loss, α = 10⁻⁴ … 10⁻¹⁰, D = 5, 20",
+        statement=r"dT/d\ln(1/\alpha) = \sqrt D,\quad T - \sqrt D\ln(1/\alpha) \to "
+        r"\tfrac{\sqrt D}{2}\ln\tfrac{(\sqrt2 - 1)\sqrt D}{2}\text{ as } N \to \infty",
+        observable="time until half of the loss is lost, on the approximate loss, α = 10⁻⁴ … 10⁻¹⁰, D = 5, 20; all of "
+        "it at N = 10⁹, D = 5, and D = 3 with other variances of x and y than 1, a quarter of the contexts empty",
         limit="α → 0",
         hypotheses=("two heads of either sign", "ρ = 1/D"),
         measure=_drop_times,
         predict=_predicted_drop_times,
         judge=equal_within(1e-6),
-        controls=(DIMENSION_RATE, METRIC_RATE),
+        controls=(DIMENSION_RATE, METRIC_RATE, TWICE_SIZE),
         tier="fast",
     ),
     Claim(

@@ -1,12 +1,16 @@
 """The late flow of softmax heads on the exact loss, where the tail of the approximate loss has an end."""
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
 from ....runtime.arrays import FloatArray
 from ....theory.softmax_attention import (
+    HeadLoss,
+    approximate_loss,
     best_exact_values,
+    exact_loss,
     exact_optimum,
     leading_optimum,
     leading_tail_end,
@@ -16,7 +20,7 @@ from ....theory.softmax_attention import (
 )
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import converges_at_order, equal_within
-from .setting import EXACT_LOSSES, PUBLISHED, exact_flow, white_task
+from .setting import EXACT_LOSSES, OTHER_UNITS, PUBLISHED, exact_flow, white_task
 
 START = (np.array([0.1, -0.12]), np.array([0.1, -0.08]))
 END = 1e8
@@ -29,6 +33,10 @@ VALLEY_TIME = 20.0
 METRICS = (1.0, 4.0, 16.0)
 """ρ: how much faster ω moves than μ."""
 
+REST_SIZES = (0.3, 0.8)
+"""s of heads in the valley."""
+REST_STEP = 1e-3
+"""Of ω_1, as a share: its square is what the difference is off by."""
 LENGTHS = (80, 160, 320)
 SMALL_START = (np.array([0.1, -0.1]), np.array([0.1, -0.1]))
 LONG_AFTER = 60.0
@@ -39,6 +47,7 @@ LEADING = "the optimum to leading order in 1/N"
 SINGLE = "|ω| of a single head"
 APPROXIMATE_VALLEY = "the valley of the approximate loss"
 BEST_VALUES = "μ at rest for its ω, instead of ω for its μ"
+ONE_OF_PAIR = "λγm, the step of one head"
 MANY_DIMENSIONS = "κ of the tail on the approximate loss, which is that for D → ∞"
 CROSSING = "1/(4κ s*³), when the tail without an end passes s*"
 
@@ -92,6 +101,42 @@ def _valley_step(ω: FloatArray, control: str) -> float:
     return float(valley_step(VALLEY_TASK, s, loss=loss))
 
 
+def _steps_at_rest(context: RunContext) -> list[FloatArray]:
+    """η (S,) at which the loss of heads ±(γ, m) does not change with ω_1, for either loss."""
+    return [
+        np.array([_step_at_rest(loss, s) for s in REST_SIZES])
+        for loss in (exact_loss, approximate_loss)
+    ]
+
+
+def _step_at_rest(loss: Callable[..., HeadLoss], s: float) -> float:
+    """η where a central difference of the loss by ω_1 changes sign, which it does once above η = 0."""
+    from scipy.optimize import brentq
+
+    λ = float(np.mean(OTHER_UNITS.eigenvalues))
+    γ = np.sqrt(s / OTHER_UNITS.dimension) / λ
+    ω = γ * np.array([[1 + REST_STEP, -1.0], [1 - REST_STEP, -1.0]])  # (2, H)
+
+    def difference(η: float) -> float:
+        m = η / (2 * λ * γ)
+        μ = m * np.array([[1.0, -1.0], [1.0, -1.0]])
+        above, below = loss(OTHER_UNITS, ω, μ).loss
+        return float(above - below)
+
+    return float(brentq(difference, 0.4, 1.2, xtol=1e-8))
+
+
+def _predicted_steps_at_rest(context: RunContext, control: str) -> list[FloatArray]:
+    """The same by the theory's valley, or by a wrong one."""
+    of_exact = valley_step(OTHER_UNITS, REST_SIZES)
+    of_approximate = valley_step(OTHER_UNITS, REST_SIZES, loss="approximate")
+    if control == APPROXIMATE_VALLEY:
+        return [of_approximate, of_approximate]
+    if control == ONE_OF_PAIR:
+        return [of_exact / 2, of_approximate / 2]
+    return [of_exact, of_approximate]
+
+
 def _end_times(context: RunContext) -> list[FloatArray]:
     """When s is last off its end by a tenth of itself, over N⁴, for each context length."""
     times = []
@@ -140,6 +185,26 @@ CLAIMS = (
         controls=(APPROXIMATE_VALLEY, BEST_VALUES),
         assumes=EXACT_LOSSES,
         tier="standard",
+    ),
+    Claim(
+        id="softmax.valley_rest",
+        title="In the valley the loss does not change with one ω alone, in any units of x and y",
+        paper="he2025",
+        beyond_paper=True,
+        equation="training dynamics of two heads",
+        origin="η of the valley is derived here",
+        statement=r"\partial L/\partial\omega_1 = 0\ \text{at}\ \pm(\gamma, m),\quad \eta = 2\lambda\gamma m,\quad "
+        r"\tilde\eta = 1/(1 + \kappa D\cosh s)",
+        observable="root of a difference of the exact and of the approximate loss, s = 0.3 and 0.8, D = 3, N = 20, "
+        "with other variances of x and y than 1, a quarter of the contexts empty",
+        limit="none: at each s",
+        hypotheses=("one head of either sign", "the query's own token is no key"),
+        measure=_steps_at_rest,
+        predict=_predicted_steps_at_rest,
+        judge=equal_within(1e-5),
+        controls=(APPROXIMATE_VALLEY, ONE_OF_PAIR),
+        assumes=EXACT_LOSSES,
+        tier="fast",
     ),
     Claim(
         id="softmax.tail_end_time",

@@ -14,14 +14,9 @@ from ....task import Task
 from ....theory.softmax_attention import HeadPhases, reduced_flow
 from ...evidence.claim import Claim, RunContext
 from ...evidence.evidence import Evidence
+from .setting import OTHER_UNITS
 
-TASK = Task(
-    [2.0] * 3,
-    teacher_covariance=np.diag([0.5, 0.2, 0.4]),
-    noise_variance=0.3,
-    query_noise_variance=0.2,
-    context_length={0: 1.0, 20: 3.0},
-)
+TASK = OTHER_UNITS
 D, INPUT, ZERO_LOSS, METRIC = 3, 2.0, 2.4, 1 / 3
 """D, λ, the loss of no prediction (labels of variance 2.2), and ρ = 1/D."""
 SIGNAL, NOISE = 0.75 * 2.2, 0.75 * (2.2 + 0.3) / 20
@@ -58,7 +53,7 @@ BOUNDS = {
 """Largest relative gap of each: rates are off by the cubes of what has grown to 1e-3, the valley begins at a point of a
 path whose times grow by 0.5 %, and others are interpolated between such points."""
 
-OTHER_UNITS = "x and y of variance 1"
+UNIT_VARIANCES = "x and y of variance 1"
 FULL_CONTEXTS = "as if no context were empty"
 OTHER_METRIC = "ρ = 1 for ρ = 1/D"
 
@@ -182,7 +177,7 @@ def _growth(heads: int) -> dict[str, float]:
 def _stated_phases(start: Start, control: str) -> HeadPhases:
     """Phases of the reduced flow, or of that of another task or metric."""
     others: dict[str, dict[str, Any]] = {
-        OTHER_UNITS: {
+        UNIT_VARIANCES: {
             "eigenvalues": np.ones(3),
             "teacher_covariance": np.diag([0.5, 0.2, 0.4]) / 1.1,
         },
@@ -247,7 +242,7 @@ CLAIMS = (
         measure=_searched,
         predict=_stated,
         judge=_same_phases,
-        controls=(OTHER_UNITS, FULL_CONTEXTS, OTHER_METRIC),
+        controls=(UNIT_VARIANCES, FULL_CONTEXTS, OTHER_METRIC),
         tier="fast",
     ),
 )

@@ -40,6 +40,15 @@ def white_task(dimension: int, context_length: int, noise: float = NOISE) -> Tas
 PUBLISHED = white_task(5, 40)
 """The task of the runs of He et al."""
 
+OTHER_UNITS = Task(
+    [2.0] * 3,
+    teacher_covariance=np.diag([0.5, 0.2, 0.4]),
+    noise_variance=0.3,
+    query_noise_variance=0.2,
+    context_length={0: 1.0, 20: 3.0},
+)
+"""Inputs of variance 2, labels of variance 2.2, noise of the query of its own, and a quarter of the contexts empty."""
+
 
 def noise_share(task: Task) -> float:
     """κ = (1 + σ²)/N."""

@@ -226,6 +226,11 @@ def test_heads_at_0_stay_there_and_have_no_phases():
     assert phases.in_words() == "none yet"
 
 
+def test_the_smallest_size_has_a_drop_time():
+    """Its inverse is no number."""
+    assert_allclose(drop_time(white(4, 40), 5e-324), 2 * 1074 * math.log(2))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
