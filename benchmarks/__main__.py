@@ -27,6 +27,7 @@ MODULES = {
     "growth": ("growth",),
     "fresh_prompts": ("fresh_prompts",),
     "softmax_losses": ("softmax_losses",),
+    "ridge_fits": ("ridge_fits",),
     "runs": ("merged", "softmax", "softmax_large", "separate", "low_rank"),
 }
 """Module → its groups, the quick ones first."""

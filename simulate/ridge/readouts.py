@@ -23,29 +23,32 @@ from ...runtime.checks import (
 from ..data.prompts import Data
 from ..data.summaries import ContextSummaries, context_summaries
 
+RealArray = NDArray[np.floating[Any]]
+"""Real numbers in single or double precision."""
+
 BLOCK = 1024
 """Sequences of one product of matrices: their pairs stay in the cache of a processor."""
 
 
 class ReadoutData(NamedTuple):
-    """h (P, E), x (P, D) and y (P,): E is D, or D + 1 with the label row."""
+    """h (P, E), x (P, D) and y (P,), in one precision: E is D, or D + 1 with the label row."""
 
-    h: FloatArray
-    x: FloatArray
-    y: FloatArray
+    h: RealArray
+    x: RealArray
+    y: RealArray
 
     @property
     def features(self) -> int:
         """E · D, the number of features."""
         return int(self.h.shape[1] * self.x.shape[1])
 
-    def predictions(self, M: FloatArray) -> FloatArray:
+    def predictions(self, M: RealArray) -> RealArray:
         """ŷ (P,) of a map M (E, D)."""
         return np.asarray(np.einsum("pj,pj->p", self.h @ M, self.x))
 
-    def weighted_features(self, weights: FloatArray) -> FloatArray:
+    def weighted_features(self, weights: RealArray) -> RealArray:
         """Σ weight · h xᵀ over the sequences, (E, D), of weights (P,)."""
-        sums: FloatArray = self.h.T @ (weights[:, None] * self.x)
+        sums: RealArray = self.h.T @ (weights[:, None] * self.x)
         return sums
 
     def feature_matrix(self) -> FloatArray:
@@ -112,38 +115,49 @@ def _check(numbers: ReadoutData) -> None:
         check_finite(array, "summaries of the data")
 
 
-class _Pairs(NamedTuple):
-    """The pairs i ≤ k of so many indices, and which pair each (i, k) is."""
+def product_sums(
+    data: ReadoutData, dtype: type[np.floating[Any]] = np.float64
+) -> RealArray:
+    """S (E·D, E·D), the sums of products of two features, with products in this precision and sums in doubles."""
+    E, D = data.h.shape[1], data.x.shape[1]
+    sums = np.zeros((pair_count(E), pair_count(D)))
+    for first in range(0, len(data.y), BLOCK):
+        block = slice(first, first + BLOCK)
+        of_h = _pair_products(data.h[block].astype(dtype))
+        of_x = _pair_products(data.x[block].astype(dtype))
+        sums += of_h @ of_x.T
+    by_pairs = sums.astype(dtype, copy=False)
+    # "i", "k" of h and "j", "l" of x.
+    ikjl = by_pairs[_pair_positions(E)][:, :, _pair_positions(D)]
+    return ikjl.transpose(0, 2, 1, 3).reshape(E * D, E * D)
 
-    first: IndexArray
-    second: IndexArray
-    position: IndexArray
-    """(size, size)."""
+
+def pair_count(size: int) -> int:
+    """How many pairs i ≤ k there are of indices below `size`.
+
+    >>> pair_count(3)
+    6
+    """
+    return size * (size + 1) // 2
 
 
-def _pairs(size: int) -> _Pairs:
-    """All pairs of indices below `size`."""
+def _pair_products(vectors: RealArray) -> RealArray:
+    """v_i v_k (pairs, P) of vectors (P, size), in the order i ≤ k of the pairs."""
+    # Sequences along the last axis, so that each product runs along memory.
+    v = vectors.T.copy()
+    products = np.empty((pair_count(len(v)), v.shape[1]), dtype=v.dtype)
+    first = 0
+    for i in range(len(v)):
+        count = len(v) - i
+        np.multiply(v[i], v[i:], out=products[first : first + count])
+        first += count
+    return products
+
+
+def _pair_positions(size: int) -> IndexArray:
+    """Which of the pairs each (i, k) is, in either order, (size, size)."""
     first, second = np.triu_indices(size)
     position = np.empty((size, size), dtype=np.intp)
     position[first, second] = np.arange(len(first))
     position[second, first] = position[first, second]
-    return _Pairs(first, second, position)
-
-
-def product_sums(
-    data: ReadoutData, dtype: type[np.floating[Any]] = np.float64
-) -> NDArray[Any]:
-    """S (E·D, E·D), the sums of products of two features, with products in this precision and sums in doubles."""
-    E, D = data.h.shape[1], data.x.shape[1]
-    of_h, of_x = _pairs(E), _pairs(D)
-    sums = np.zeros((len(of_h.first), len(of_x.first)))
-    for first in range(0, len(data.y), BLOCK):
-        block = slice(first, first + BLOCK)
-        # Sequences along the last axis, so that picking rows of pairs copies runs of memory.
-        h = data.h[block].T.astype(dtype, order="C")
-        x = data.x[block].T.astype(dtype, order="C")
-        sums += (h[of_h.first] * h[of_h.second]) @ (x[of_x.first] * x[of_x.second]).T
-    by_pairs = sums.astype(dtype, copy=False)
-    # "i", "k" of h and "j", "l" of x.
-    ikjl = by_pairs[of_h.position][:, :, of_x.position]
-    return ikjl.transpose(0, 2, 1, 3).reshape(E * D, E * D)
+    return position

@@ -2,39 +2,25 @@
 
 Three ways lead to the same map, and each says whether its result can be relied on:
 
-- **Normal equations** (at least as many sequences as features). h and x are whitened first, so that what is left in the
-  condition of S is the number of sequences per feature. S is factored in single precision, and if that does not do in
-  double; the solution is refined with residuals of the data in double precision, so that it does not depend on the
-  precision of the factor.
+- **Normal equations** of whitened h and x (at least as many sequences as features), by conjugate gradients or by a
+  factor in single precision, and by one in double precision where these do not do. The solution is refined with
+  residuals of the data in double precision, so that it does not depend on how the equations were solved.
 - **The kernel** F Fᵀ of sequences (fewer sequences than features), whose entries are products of two inner products.
-- **Singular values** of F where neither matrix is safely regular. Only here is a rank decided.
+- **Singular values** of F where neither matrix is safely regular. Only here is a rank of the features decided.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import nonnegative_number
 from ...runtime.machine import one_thread, refuse_too_large
 from ..data.prompts import Data
 from ..data.summaries import ContextSummaries
-from .readouts import ReadoutData, product_sums, readout_of
-
-_EPSILON = float(np.finfo(np.float64).eps)
-
-_SAFE = 10.0
-"""An eigenvalue is safely above rounding if it is so many times eps · size: entries of unit size err by eps each."""
-
-_MOST_REFINEMENTS = 50
-
-_CONVERGED = 4 * _EPSILON
-"""Relative change of a refinement at which only rounding is left."""
-
-_ACCURATE = 1e-11
-"""Relative change at which a refinement may stall: that of rounding in residuals at a condition of 1e4."""
+from .linear_solvers import EPSILON, factored, refined
+from .readouts import ReadoutData, readout_of
+from .white_equations import WhiteEquations, principal_axes
 
 
 def ridge_fit(
@@ -107,79 +93,16 @@ class _Units(NamedTuple):
 
 def _solution(data: ReadoutData, penalty: float) -> FloatArray:
     """The least M of Σ (y − ŷ)² + penalty ‖M‖²."""
-    axes_h, axes_x = _principal_axes(data.h), _principal_axes(data.x)
+    axes_h, axes_x = principal_axes(data.h), principal_axes(data.x)
     M = None
-    if len(data.y) >= axes_h.rank * axes_x.rank:
-        M = _by_normal_equations(data, axes_h, axes_x, penalty)
-    else:
+    if len(data.y) < axes_h.rank * axes_x.rank:
         M = _by_kernel(data, penalty)
-    return _by_singular_values(data, penalty) if M is None else M
-
-
-class _Axes(NamedTuple):
-    """The directions along which vectors vary, orthonormal in columns (size, rank), and their roots of mean squares."""
-
-    directions: FloatArray
-    lengths: FloatArray
-
-    @property
-    def rank(self) -> int:
-        """How many directions there are."""
-        return len(self.lengths)
-
-    @property
-    def whitening(self) -> FloatArray:
-        """(size, rank): vectors times this have second moments I."""
-        return self.directions / self.lengths
-
-
-def _principal_axes(vectors: FloatArray) -> _Axes:
-    """The axes of vectors (P, size), without the directions that they do not have."""
-    # The singular values of R are those of the vectors, not squared as in the second moments.
-    triangle = np.linalg.qr(vectors, mode="r")
-    _, lengths, directions = np.linalg.svd(triangle, full_matrices=False)
-    cutoff = max(vectors.shape) * _EPSILON * lengths[0]
-    present = lengths > cutoff
-    root_P = np.sqrt(len(vectors))
-    return _Axes(directions[present].T, lengths[present] / root_P)
-
-
-# Long because each step of the change of variables is named.
-def _by_normal_equations(
-    data: ReadoutData, axes_h: _Axes, axes_x: _Axes, penalty: float
-) -> FloatArray | None:
-    """M from the normal equations of whitened features, or None where they are not safely regular.
-
-    With M = A (t ∘ m) Bᵀ, A and B the whitenings, the function is mean (y − ŷ)² + Σ shrinkage m², where t² is
-    1 / (1 + penalty of a direction) and shrinkage = 1 − t²: all diagonal entries of its matrix are about 1.
-    """
-    P = len(data.y)
-    A, B = axes_h.whitening, axes_x.whitening
-    white = ReadoutData(data.h @ A, data.x @ B, data.y)
-    squares = np.outer(axes_h.lengths**2, axes_x.lengths**2)
-    penalties = penalty / P / squares  # (rank, rank)
-    t = 1 / np.sqrt(1 + penalties)
-    # As it stands for penalties of 0 and of infinity as well.
-    shrinkage = 1 / (1 + 1 / penalties)
-    _refuse_normal_equations(t.size)
-
-    def slope(m: FloatArray) -> FloatArray:
-        residual = data.y - white.predictions(t * m)
-        return t * white.weighted_features(residual) / P - shrinkage * m
-
-    flat_t = t.ravel()
-    for dtype in (np.float32, np.float64):
-        matrix = product_sums(white, dtype)
-        matrix *= (flat_t / P).astype(dtype)[:, None]
-        matrix *= flat_t.astype(dtype)
-        matrix[np.diag_indices(len(matrix))] += shrinkage.ravel().astype(dtype)
-        solve = _factored(matrix)
-        if solve is None:
-            continue
-        m = _refined(slope, solve, t.shape)
+    else:
+        equations = WhiteEquations.of(data, axes_h, axes_x, penalty)
+        m = equations.solution()
         if m is not None:
-            return np.asarray(A @ (t * m) @ B.T)
-    return None
+            M = axes_h.whitening @ (equations.t * m) @ axes_x.whitening.T
+    return _by_singular_values(data, penalty) if M is None else M
 
 
 def _by_kernel(data: ReadoutData, penalty: float) -> FloatArray | None:
@@ -205,11 +128,11 @@ def _by_kernel(data: ReadoutData, penalty: float) -> FloatArray | None:
         M = data.weighted_features(t * a)
         return t * (data.y - data.predictions(M)) - shrinkage * a
 
-    solve = _factored(kernel)
+    solve = factored(kernel)
     if solve is None:
         return None
-    a = _refined(slope, solve, (P,))
-    return None if a is None else data.weighted_features(t * a)
+    a = refined(slope, solve, (P,))
+    return None if a is None else np.asarray(data.weighted_features(t * a), float)
 
 
 def _by_singular_values(data: ReadoutData, penalty: float) -> FloatArray:
@@ -223,65 +146,8 @@ def _by_singular_values(data: ReadoutData, penalty: float) -> FloatArray:
     what = f"the singular values of {P:,} sequences of {count:,} features"
     refuse_too_large(what, size, "choose fewer sequences, or a larger ridge")
     U, s, Vt = svd(data.feature_matrix(), full_matrices=False, overwrite_a=True)
-    present = s > max(P, count) * _EPSILON * s[0]
+    present = s > max(P, count) * EPSILON * s[0]
     s = s[present]
     coefficients = s / (s**2 + penalty) * (U[:, present].T @ data.y)
     M = coefficients @ Vt[present]
     return np.asarray(M.reshape(data.h.shape[1], data.x.shape[1]))
-
-
-def _refuse_normal_equations(features: int) -> None:
-    """MemoryError if the sums of products of so many features do not fit beside what they are made of."""
-    size = 3 * 8.0 * features**2
-    what = f"the normal equations of {features:,} features"
-    refuse_too_large(what, size, "choose a smaller dimension")
-
-
-Solve = Callable[[FloatArray], FloatArray]
-
-
-def _factored(matrix: NDArray[Any]) -> Solve | None:
-    """What solves with a symmetric matrix (n, n) of entries about 1 or less, or None if it is not safely regular."""
-    from scipy.linalg import get_lapack_funcs
-
-    if not len(matrix):
-        return lambda right: right
-    potrf, pocon, potrs = get_lapack_funcs(("potrf", "pocon", "potrs"), (matrix,))
-    norm = np.max(np.sum(np.abs(matrix), axis=0))
-    # Symmetric: its rows are the columns that LAPACK expects, so that nothing is copied.
-    factor, failed = potrf(matrix.T, lower=False, overwrite_a=True, clean=False)
-    if failed:
-        return None
-    inverse_condition, _ = pocon(factor, norm, uplo="U")
-    # 1 / ‖S⁻¹‖₁ ≤ the smallest eigenvalue.
-    smallest = inverse_condition * norm
-    rounding = float(np.finfo(matrix.dtype).eps) * len(matrix)
-    if not smallest > _SAFE * rounding:
-        return None
-
-    def solve(right: FloatArray) -> FloatArray:
-        # In units of its own: single precision has no numbers below 1e-45.
-        unit = float(np.max(np.abs(right))) or 1.0
-        scaled = (right.ravel() / unit).astype(matrix.dtype)
-        solution, _ = potrs(factor, scaled, lower=False)
-        return np.asarray(unit * solution.reshape(right.shape).astype(np.float64))
-
-    return solve
-
-
-def _refined(slope: Solve, solve: Solve, shape: tuple[int, ...]) -> FloatArray | None:
-    """Where the slope vanishes, by steps solve(slope), or None if they do not converge."""
-    solution = np.zeros(shape)
-    former_change = np.inf
-    for _ in range(_MOST_REFINEMENTS):
-        step = solve(slope(solution))
-        solution += step
-        size = float(np.linalg.norm(solution))
-        change = float(np.linalg.norm(step)) / size if size else 0.0
-        if change <= _CONVERGED:
-            return solution
-        if not change <= former_change / 2:
-            # Steps shrink no more: rounding of the slope decides them.
-            return solution if change <= _ACCURATE else None
-        former_change = change
-    return None

@@ -13,7 +13,14 @@ def suite():
     """The modules that need no peer: benchmarks stand beside the package, not in it."""
     sys.path.insert(0, str(ROOT))
     try:
-        from benchmarks import growth, page, softmax_losses, speedups, timing
+        from benchmarks import (
+            growth,
+            page,
+            ridge_fits,
+            softmax_losses,
+            speedups,
+            timing,
+        )
     finally:
         sys.path.remove(str(ROOT))
     return {
@@ -22,6 +29,7 @@ def suite():
         "timing": timing,
         "speedups": speedups,
         "softmax_losses": softmax_losses,
+        "ridge_fits": ridge_fits,
     }
 
 
@@ -224,3 +232,46 @@ def test_goals_of_fresh_prompts_are_those_of_the_fastest_rounds(suite):
         ("1.50 ×", "more than 1 ×", "reached"),
         ("0.60", "at most 0.5", "**missed**"),
     ]
+
+
+def test_ridge_fits_are_compared_in_the_ratio_of_medians(suite):
+    fits = suite["ridge_fits"]
+    found = {
+        fits.OURS: {"cold": 9.0, "seconds": [1.2, 1.2, 2.4]},
+        fits.PLAIN: {"cold": 9.0, "seconds": [18.0, 24.0, 18.0]},
+        fits.DEVIATION: {"cold": 0.0, "seconds": [1.04]},
+    }
+    shown = suite["page"].fits({"ridge_fits": found})
+    assert "| attndyn | 12 s | 100 ms | 1 × |" in shown
+    assert "| 15.0 × | at least 10 × | reached |" in shown
+    assert "differ by 1.04 standard errors" in shown
+    found[fits.PLAIN]["seconds"] = [11.0] * 3
+    assert "9.2 × | at least 10 × | **missed** |" in suite["page"].fits(
+        {"ridge_fits": found}
+    )
+
+
+def test_deviations_of_equal_laws_are_about_one(suite):
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    one, other = generator.normal(size=(2, 10, 200, 2))
+    fits = suite["ridge_fits"]
+    assert 0.95 < fits.rms_deviation(one, other) < 1.2
+    assert fits.rms_deviation(one, other + 2) > 3
+
+
+def test_both_ways_of_a_ridge_fit_have_one_law(suite, monkeypatch):
+    import numpy as np
+
+    fits = suite["ridge_fits"]
+    for name, value in {"D": 6, "N": 12, "SEQUENCES": 120}.items():
+        monkeypatch.setattr(fits, name, value)
+    errors = [
+        np.array([fit(8, seed) for seed in range(100)])[:, None]
+        for fit in (fits.ours, fits.plain)
+    ]
+    assert fits.rms_deviation(*errors) < 3
+    monkeypatch.setattr(fits, "N", 24)
+    other = np.array([fits.plain(8, seed) for seed in range(100)])[:, None]
+    assert fits.rms_deviation(errors[0], other) > 3

@@ -14,7 +14,8 @@ from attndyn.simulate import (
     sample_summaries,
     statistics,
 )
-from attndyn.simulate.ridge import ridge_solutions
+from attndyn.simulate.ridge import white_equations
+from attndyn.simulate.ridge.readouts import ReadoutData
 from attndyn.teachers import Gaussian, Pool, Sphere
 
 
@@ -103,47 +104,88 @@ def test_data_without_features_have_the_solution_zero():
         assert not np.any(ridge_fit(silent, ridge=ridge, label_row=True))
 
 
+WAYS = ("_by_iteration", "_by_single_factor", "_by_double_factor")
+
+
+def without(monkeypatch, *names):
+    """Take ways to solve normal equations away; the list holds the names of those that were asked."""
+    asked = []
+
+    def replaced(name):
+        def no_way(equations):
+            asked.append(name)
+
+        return no_way
+
+    for name in names:
+        monkeypatch.setattr(white_equations, name, replaced(name))
+    return asked
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.01])
 @pytest.mark.parametrize("row", [False, True])
-@pytest.mark.parametrize("P", [12, 60])
-def test_all_ways_lead_to_the_same_map(monkeypatch, P, row):
-    data = drawn(P)
-    expected = ridge_fit(data, ridge=0.01, label_row=row)
-    regular = ridge_solutions._factored
-    refused = []
-
-    def factored_in_doubles(matrix):
-        if matrix.dtype == np.float32:
-            refused.append("single precision")
-            return None
-        return regular(matrix)
-
-    monkeypatch.setattr(ridge_solutions, "_factored", factored_in_doubles)
-    in_doubles = ridge_fit(data, ridge=0.01, label_row=row)
-    monkeypatch.setattr(ridge_solutions, "_factored", lambda matrix: None)
-    by_singular_values = ridge_fit(data, ridge=0.01, label_row=row)
-    np.testing.assert_allclose(in_doubles, expected, rtol=1e-11)
-    np.testing.assert_allclose(by_singular_values, expected, rtol=1e-11)
-    # Control: only normal equations have a factor in single precision.
-    assert bool(refused) == (P == 60)
+@pytest.mark.parametrize("number", range(4))
+def test_all_ways_lead_to_the_same_map(monkeypatch, number, row, ridge):
+    data = drawn(120)
+    expected = dense_solution(data, ridge, row)
+    asked = without(monkeypatch, *WAYS[:number])
+    used = []
+    if number < 3:
+        way = getattr(white_equations, WAYS[number])
+        monkeypatch.setattr(
+            white_equations,
+            WAYS[number],
+            lambda equations: used.append(way(equations)) or used[-1],
+        )
+    M = ridge_fit(data, ridge=ridge, label_row=row)
+    np.testing.assert_allclose(M, expected, rtol=0, atol=1e-12)
+    # The one way that is left was the one that was taken, but with none: singular values.
+    if number < 3:
+        assert any(solve is not None for solve in used)
+    assert set(asked) >= set(WAYS[:number]) - {"_by_single_factor"} or number == 3
 
 
-def test_a_factor_that_is_not_the_matrix_is_refined_or_refused(monkeypatch):
+def test_ways_are_not_asked_in_vain(monkeypatch):
+    asked = without(monkeypatch, *WAYS)
+    ridge_fit(drawn(12))
+    assert asked == []  # the kernel needs none of them
+    ridge_fit(drawn(60))
+    assert asked == list(WAYS)
+
+
+@pytest.mark.parametrize("P", [240, 239])
+def test_many_sequences_that_repeat_few_have_the_least_norm(P):
+    # Conjugate gradients alone would find a solution, and not that of least norm.
+    data = first_of(with_repetitions(240), P)
+    white = white_equations.WhiteEquations.of(
+        ReadoutData(data.beta, data.query, data.labels),
+        white_equations.principal_axes(data.beta),
+        white_equations.principal_axes(data.query),
+        0.0,
+    )
+    assert white.solution() is None
+    expected = dense_solution(data, 0.0, False)
+    np.testing.assert_allclose(ridge_fit(data), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("factor", "converges"), [(1.3, True), (2.5, False)])
+def test_an_approximate_way_is_refined_or_left(monkeypatch, factor, converges):
     data = drawn(60)
-    expected = ridge_fit(data)
-    regular = ridge_solutions._factored
+    regular = white_equations._by_double_factor
+    solutions = []
 
-    def scaled(factor):
-        def factored(matrix):
-            solve = regular(matrix)
-            return lambda right: factor * solve(right)
+    def scaled(equations):
+        solve = regular(equations)
+        solutions.append(equations)
+        return lambda right: factor * solve(right)
 
-        return factored
-
-    monkeypatch.setattr(ridge_solutions, "_factored", scaled(1.3))
-    np.testing.assert_allclose(ridge_fit(data), expected, rtol=1e-11)
+    without(monkeypatch, "_by_iteration", "_by_double_factor")
+    monkeypatch.setattr(white_equations, "_by_single_factor", scaled)
+    M = ridge_fit(data)
+    assert len(solutions) == 1
     # Steps that grow lead to singular values instead.
-    monkeypatch.setattr(ridge_solutions, "_factored", scaled(2.5))
-    np.testing.assert_allclose(ridge_fit(data), expected, rtol=1e-11)
+    np.testing.assert_allclose(M, dense_solution(data, 0.0, False), rtol=1e-11)
+    assert (solutions[0].solution() is not None) == converges
 
 
 def test_it_is_the_least_loss_of_statistics():
