@@ -17,7 +17,7 @@ from attndyn.compare.evidence.claim import LEVELS
 ROOT = Path(attndyn.__file__).parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-THEORY = ("theory.md", "softmax.md", "linear-transformer.md")
+THEORY = ("theory.md", "softmax.md", "linear-transformer.md", "asymptotics.md")
 """The pages of the mathematics, one for each wing."""
 
 SECTION = "|".join(sorted({claim.id.split(".")[0] for claim in all_claims()}))

@@ -1,0 +1,359 @@
+"""The error of the ridge read-out on P sequences at finite size: its deterministic equivalent with the tasks at hand.
+
+Features h x_qᵀ have the covariance A ⊗ Λ, with eigenvalues e_ij = a_i l_j on u_i ⊗ v_j. Finite data make of the ridge
+the root ξ of
+
+    ξ = ridge + (ξ/P) Σ e/(e + ξ),
+
+the mean map M̄ = U [UᵀBV/(e + ξ)] Vᵀ, and its errors on the training law and on any other one
+
+    L_train = L(M̄)/(1 − γ),   γ = (1/P) Σ e²/(e + ξ)²,
+    L_test = L_test(M̄) + (L_train/P) Σ (UᵀA_test U)_ii (VᵀΛ_test V)_jj e_ij/(e_ij + ξ)².
+
+They hold for features like normal ones with independent residuals, up to O(1/D). To first order in γ their heavy tails
+multiply the second terms, of variance, by the ratio ρ_s of the sandwich.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...runtime.arrays import BoolArray, FloatArray
+from ...runtime.checks import (
+    nonnegative_number,
+    positive_number,
+    refuse_wrong_order,
+    true_or_false,
+    whole_number,
+)
+from ...runtime.covariances import eigenvalue_rounding
+from ...runtime.display import Displayed, Summary
+from ...task import Task
+from ...teachers import Pool
+from .losses_of_readouts import ReadoutMoments, readout_moments
+from .sandwiches import best_map, weighted_residual
+
+_NORMAL_ARGUMENTS = ("teacher_covariance", "fixed_teacher", "in_context_fraction")
+"""Arguments of a task that describe its law of teachers, besides `teachers`."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Equivalent(Displayed):
+    """Expected losses of the ridge read-out of P sequences, in units of y², and what they are made of.
+
+    `train_loss` is that on fresh prompts of the training law (in distribution), `test_loss` that on the test law, `gap`
+    = test_loss − train_loss; `xi` is the effective ridge and `gamma` the share γ of the loss that is variance. Over
+    several drawn pools of tasks all are means, and `…_spread` standard deviations over the pools: those of data sets
+    are larger by the scatter of the sequences. `map` is the mean map M̄ (E, D), None for several pools.
+    """
+
+    train_loss: float
+    test_loss: float
+    gap: float
+    xi: float
+    gamma: float
+    train_spread: float = 0.0
+    test_spread: float = 0.0
+    gap_spread: float = 0.0
+    pools: int = 1
+    map: FloatArray | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, and the map as lists."""
+        names = ("train_loss", "test_loss", "gap", "xi", "gamma")
+        spreads = ("train_spread", "test_spread", "gap_spread", "pools")
+        numbers = {name: getattr(self, name) for name in (*names, *spreads)}
+        return numbers | {"map": None if self.map is None else self.map.tolist()}
+
+    def summary(self) -> Summary:
+        """The losses on one screen."""
+        rows: dict[str, object] = {}
+        for name in ("train", "test", "gap"):
+            value = self.gap if name == "gap" else getattr(self, f"{name}_loss")
+            spread = getattr(self, f"{name}_spread")
+            rows[name] = f"{value:.6g}" + (f" ± {spread:.2g}" if self.pools > 1 else "")
+        rows["effective ridge"] = f"{self.xi:.6g}"
+        rows["share of variance"] = f"{self.gamma:.6g}"
+        rows["pools of tasks"] = self.pools
+        formulas = {"train": r"L(\bar M)/(1 - \gamma)"}
+        return Summary("Deterministic equivalent of the ridge read-out", rows, formulas)
+
+
+class _Fit(NamedTuple):
+    """What is fitted: P sequences, the ridge, the label row and its weight in the penalty, and whether to repair."""
+
+    P: float
+    ridge: float
+    label_row: bool
+    label_weight: float
+    repaired: bool
+
+
+def deterministic_equivalent(
+    train_task: Task,
+    test_task: Task,
+    sequences: float,
+    *,
+    ridge: float = 0.0,
+    label_row: bool = False,
+    label_weight: float = 1.0,
+    repaired: bool = False,
+    tasks: int | None = None,
+    pools: int = 100,
+    seed: int = 0,
+) -> Equivalent:
+    """Losses on the training law and on a test law of the ridge read-out of P = `sequences` prompts of the former.
+
+    The read-out minimises the mean of (y_q − ŷ)² plus ridge (‖M‖² + label_weight |m|²), at ridge 0 with the least norm;
+    `label_row` adds the row m that meets Σ y²/N, and the paper's ridge is λ/D³ with label_weight D²: see `readout`.
+    The training tasks are those of a `Pool`, or a fresh one for each sequence where the law is another. With
+    `tasks` k the losses are averaged over `pools` pools of k tasks that the seeds from `seed` on draw from that law.
+    `repaired` multiplies the variance by what heavy tails make of it to first order in γ without ridge; it needs
+    invertible moments, and is too much where a ridge suppresses features.
+    The two tasks may differ in everything but D. ValueError for less than one sequence, for fewer sequences than tasks,
+    for as many sequences as features without ridge (the pole), and as `readout_moments` and `sandwich`.
+    Source: Lu et al. 2025 (arXiv 2405.11751) for white inputs as D → ∞; any Λ, laws and size derived here.
+
+    >>> from attndyn.teachers import Sphere
+    >>> def task(law):
+    ...     return Task([1 / 16] * 16, teachers=law, context_length=32, noise_variance=0.1)
+    >>> sphere = Sphere(16)
+    >>> few = deterministic_equivalent(task(sphere.pool(8)), task(sphere), 4 * 256)
+    >>> round(few.train_loss, 4), round(few.test_loss, 4)
+    (0.4149, 1.0002)
+    """
+    in_order = isinstance(train_task, Task) and isinstance(test_task, Task)
+    call = "deterministic_equivalent(train_task, test_task, sequences)"
+    refuse_wrong_order(call, in_order, train_task, test_task, sequences)
+    _refuse_other_dimension(train_task, test_task)
+    fit = _checked_fit(sequences, ridge, label_row, label_weight, repaired)
+    test = readout_moments(test_task, label_row=fit.label_row)
+    if tasks is None:
+        return _equivalent(train_task, test, fit)
+
+    k, count = whole_number(tasks, "tasks"), whole_number(pools, "pools")
+    first = whole_number(seed, "seed", least=0)
+    drawn = []
+    for pool_seed in range(first, first + count):
+        pool = Pool.from_recipe(train_task.teachers, k, pool_seed)
+        drawn.append(_equivalent(with_teachers(train_task, pool), test, fit))
+    return _mean_equivalent(drawn)
+
+
+def with_teachers(task: Task, teachers: Pool) -> Task:
+    """The task with these teachers in place of its own.
+
+    >>> with_teachers(Task([2, 1], context_length=5), Pool([[1, 0]])).teachers
+    Pool(teachers=[[1.0, 0.0]])
+    """
+    arguments = task.arguments()
+    kept = {k: value for k, value in arguments.items() if k not in _NORMAL_ARGUMENTS}
+    return Task(**(kept | {"teachers": teachers}))
+
+
+def _checked_fit(
+    sequences: float,
+    ridge: float,
+    label_row: bool,
+    label_weight: float,
+    repaired: bool,
+) -> _Fit:
+    """The settings; ValueError for one that is none."""
+    P = positive_number(sequences, "sequences")
+    if P < 1:
+        raise ValueError(f"sequences must be at least 1, not {sequences!r}")
+    has_row = true_or_false(label_row, "label_row")
+    weight = positive_number(label_weight, "label_weight")
+    if weight != 1 and not has_row:
+        raise ValueError(
+            f"label_weight {label_weight!r} weighs the label row: pass label_row=True, or leave it out"
+        )
+    repairs = true_or_false(repaired, "repaired")
+    if repairs and has_row:
+        raise ValueError(
+            "the repair for heavy tails is known without the label row: pass repaired=False, or label_row=False"
+        )
+    return _Fit(P, nonnegative_number(ridge, "ridge"), has_row, weight, repairs)
+
+
+def _refuse_other_dimension(train_task: Task, test_task: Task) -> None:
+    if train_task.dimension != test_task.dimension:
+        raise ValueError(
+            f"both tasks must have one dimension: the training task has D = {train_task.dimension}, the test task "
+            f"D = {test_task.dimension}"
+        )
+
+
+def _refuse_few_sequences(task: Task, P: float) -> None:
+    """ValueError for fewer sequences than tasks of a pool."""
+    pool = task.teachers
+    if isinstance(pool, Pool) and len(pool.members) > P:
+        raise ValueError(
+            f"{len(pool.members)} tasks need at least as many sequences, and there are {P:g}: pass more sequences, or "
+            "fewer tasks"
+        )
+
+
+class _Modes(NamedTuple):
+    """Eigenvalues e (E, D) of the features' covariance, and its eigenvectors U (E, E) and V (D, D)."""
+
+    e: FloatArray
+    U: FloatArray
+    V: FloatArray
+    varies: BoolArray
+    """Where e is more than rounding."""
+
+
+class _MeanFit(NamedTuple):
+    """The mean map M̄ (E, D) of the fits, ξ, γ, 1 − γ, and 1/(e + ξ) (E, D) on the modes."""
+
+    M: FloatArray
+    ξ: float
+    γ: float
+    remaining: float
+    gains: FloatArray
+    modes: _Modes
+
+
+def _equivalent(task: Task, test: ReadoutMoments, fit: _Fit) -> Equivalent:
+    """That of one training law."""
+    _refuse_few_sequences(task, fit.P)
+    moments = readout_moments(task, label_row=fit.label_row)
+    unit = np.ones(len(moments.A))
+    if fit.label_row:
+        # The penalty of the features (β, s/√weight) weighs all rows alike.
+        unit[-1] = 1 / np.sqrt(fit.label_weight)
+    train, test = _in_units(moments, unit), _in_units(test, unit)
+
+    mean = _mean_fit(train, fit)
+    bias = float(train.loss(mean.M))
+    tails = _heavy_tails(task, train, test) if fit.repaired else _Tails(1.0, 1.0)
+    train_variance = bias * mean.γ / mean.remaining
+    train_loss = bias + tails.train * train_variance
+    test_variance = bias / mean.remaining * _test_weight(mean, test, fit.P)
+    test_loss = float(test.loss(mean.M)) + tails.test * test_variance
+    return Equivalent(
+        train_loss=train_loss,
+        test_loss=test_loss,
+        gap=test_loss - train_loss,
+        xi=mean.ξ,
+        gamma=mean.γ,
+        map=unit[:, None] * mean.M,
+    )
+
+
+def _mean_fit(train: ReadoutMoments, fit: _Fit) -> _MeanFit:
+    """M̄ = U [UᵀBV/(e + ξ)] Vᵀ and what the losses need besides."""
+    modes = _modes(train)
+    ξ = _effective_ridge(modes.e[modes.varies], fit)
+    gains = np.zeros_like(modes.e)
+    gains[modes.varies] = 1 / (modes.e[modes.varies] + ξ)
+    M = modes.U @ (modes.U.T @ train.B @ modes.V * gains) @ modes.V.T
+    γ = float(np.sum((modes.e * gains) ** 2)) / fit.P
+    remaining = 1 - γ
+    if ξ > 0:
+        # The equation of ξ makes 1 − γ a sum of positive terms, which loses no digits.
+        remaining = fit.ridge / ξ + ξ / fit.P * float(np.sum(modes.e * gains**2))
+    return _MeanFit(M, ξ, γ, remaining, gains, modes)
+
+
+def _test_weight(mean: _MeanFit, test: ReadoutMoments, P: float) -> float:
+    """(1/P) Σ (UᵀA_test U)_ii (VᵀΛ_test V)_jj e_ij/(e_ij + ξ)²."""
+    modes = mean.modes
+    a = np.diag(modes.U.T @ test.A @ modes.U)
+    l = np.diag(modes.V.T @ test.Lambda @ modes.V)
+    return float(a @ (modes.e * mean.gains**2) @ l) / P
+
+
+def _in_units(moments: ReadoutMoments, unit: FloatArray) -> ReadoutMoments:
+    """The moments of unit · h (E,)."""
+    return ReadoutMoments(
+        c=moments.c,
+        B=unit[:, None] * moments.B,
+        A=unit[:, None] * moments.A * unit,
+        Lambda=moments.Lambda,
+    )
+
+
+def _modes(moments: ReadoutMoments) -> _Modes:
+    a, U = np.linalg.eigh(moments.A)
+    l, V = np.linalg.eigh(moments.Lambda)
+    varies = np.outer(a > eigenvalue_rounding(a), l > eigenvalue_rounding(l))
+    return _Modes(np.where(varies, np.outer(a, l), 0.0), U, V, varies)
+
+
+def _effective_ridge(e: FloatArray, fit: _Fit) -> float:
+    """The largest root ξ of ξ = ridge + (ξ/P) Σ e/(e + ξ) for the positive eigenvalues e (p,)."""
+    from scipy.optimize import brentq
+
+    P, λ, p = fit.P, fit.ridge, len(e)
+    if λ == 0 and p == P:
+        raise ValueError(
+            f"the loss has a pole at as many sequences as features, {p}, without ridge: pass a ridge above 0, or "
+            "another number of sequences"
+        )
+    if λ == 0 and p < P:
+        return 0.0
+
+    def excess(log_ξ: float) -> float:
+        ξ = np.exp(log_ξ)
+        return float(1 - np.sum(e / (e + ξ)) / P - λ / ξ)
+
+    # e/(e + ξ) is at most e/ξ, and at least that of the smallest e.
+    high = λ + np.sum(e) / P
+    low = max(λ, np.min(e) * (p - P) / P) if p > P else λ
+    # A factor beyond the bounds, for their rounding.
+    root = brentq(excess, np.log(low / 2), np.log(2 * high), xtol=1e-14, rtol=1e-14)
+    return float(np.exp(root))
+
+
+class _Tails(NamedTuple):
+    """What heavy tails multiply the variance of the loss by, on the training law and on the test law."""
+
+    train: float
+    test: float
+
+
+def _heavy_tails(task: Task, train: ReadoutMoments, test: ReadoutMoments) -> _Tails:
+    """E[r² Fᵀ S⁻¹ S_test S⁻¹ F]/(L* tr S⁻¹ S_test) of the best map, for each of the two laws."""
+    best = best_map(train)
+    ratios = []
+    for law in (train, test):
+        P = best.inverse_A @ law.A @ best.inverse_A
+        Q = best.inverse_Λ @ law.Lambda @ best.inverse_Λ
+        dependent = weighted_residual(task, best.M, P, Q)
+        features = np.sum(best.inverse_A * law.A) * np.sum(best.inverse_Λ * law.Lambda)
+        ratios.append(dependent / (best.loss * float(features)))
+    return _Tails(*ratios)
+
+
+def _mean_equivalent(drawn: list[Equivalent]) -> Equivalent:
+    """Means and standard deviations over several pools; the one itself if there is no other."""
+    if len(drawn) == 1:
+        return drawn[0]
+    train = _over_pools([one.train_loss for one in drawn])
+    test = _over_pools([one.test_loss for one in drawn])
+    gap = _over_pools([one.gap for one in drawn])
+    return Equivalent(
+        train_loss=train.mean,
+        test_loss=test.mean,
+        gap=gap.mean,
+        xi=_over_pools([one.xi for one in drawn]).mean,
+        gamma=_over_pools([one.gamma for one in drawn]).mean,
+        train_spread=train.spread,
+        test_spread=test.spread,
+        gap_spread=gap.spread,
+        pools=len(drawn),
+    )
+
+
+class _OverPools(NamedTuple):
+    """Mean and standard deviation over pools."""
+
+    mean: float
+    spread: float
+
+
+def _over_pools(values: list[float]) -> _OverPools:
+    return _OverPools(float(np.mean(values)), float(np.std(values, ddof=1)))
