@@ -206,7 +206,8 @@ def early_stopping(
 
     # The largest eigenvalue of G, by the edges of the spectra of R and of the data.
     largest = ((1 + kappa**-0.5) ** 2 + (1 + noise) / alpha) * (1 + tau**-0.5) ** 2
-    grid = np.linspace(*np.log(_SEARCHED), _SEARCHED_POINTS) - math.log(largest)
+    first, last = (math.log(time / largest) for time in _SEARCHED)
+    grid = np.linspace(first, last, _SEARCHED_POINTS)
     errors = error(grid)
     # At τ = 1 the smallest eigenvalue of G is 0, and the error grows for ever.
     end = math.inf if tau == 1 else float(error(math.log(_END / largest)))
@@ -260,7 +261,8 @@ class _Contour(NamedTuple):
 
     @classmethod
     def with_nodes(cls, nodes: int) -> "_Contour":
-        angles = (2 * np.arange(nodes // 2) + 1) * (np.pi / nodes)
+        odd = 2 * np.arange(nodes // 2) + 1
+        angles = np.asarray(odd * (np.pi / nodes), dtype=np.float64)
         z = _parabola(angles, nodes)
         slope = nodes * (0.25j - 2 * 0.1194 * angles)
         # The trapezoidal rule has the step 2π/n, and the integral is divided by 2πi.
@@ -381,7 +383,7 @@ def _followed(
     """λ, ξ and s (points, nodes) at the nodes, by Newton's method along the real axis and then along the contour."""
     vertex = np.real(_parabola(0.0, nodes)) / point.θ
     start = 1e3 * np.maximum(vertex, 1 + point.one_over_τ)
-    ξ = start + point.one_over_τ + 0j
+    ξ = np.asarray(start + point.one_over_τ, dtype=np.complex128)
     s = np.ones_like(ξ)
     # Three steps a factor of e, downwards.
     descent = math.ceil(3 * np.max(np.log(start / vertex))) + 1
