@@ -12,6 +12,7 @@ from typer.exceptions import Abort, TyperException
 from ..runtime.ascii_text import named
 from ..runtime.versions import package_version
 from . import compare, measures, simulate, theory
+from . import readout as readout
 from .exit_status import ExitStatus, in_words
 from .networks import train_network
 from .output.streams import abandon, flush, is_closed_pipe, spelled_output

@@ -46,7 +46,9 @@ def test_the_commands_do_their_work(tmp_path, monkeypatch, capsys):
             done.append(arguments[0])
     assert set(done) == set(COMMANDS)
     written = {path.name for path in tmp_path.iterdir()}
-    expected = "run.npz adam.npz schedule.npz course.csv course.pdf heads.npz"
+    expected = (
+        "run.npz adam.npz schedule.npz course.csv course.pdf heads.npz learning.csv"
+    )
     assert set(expected.split()) < written
 
 
