@@ -81,7 +81,8 @@ def readout_prediction(
             "a ridge and theta exclude each other: gradient flow is that of least squares without a ridge"
         )
     tested = alpha if test_alpha is None else test_alpha
-    given = {"tau": tau, "alpha": alpha, "kappa": kappa, "noise": noise}
+    given: dict[str, Any] = {"tau": tau, "alpha": alpha, "kappa": kappa, "noise": noise}
+    found: dict[str, Any]
     bayes = bayes_error(alpha=tested, noise=noise)
     if theta is not None:
         curve = learning_curve(theta, test_alpha=test_alpha, **given)
