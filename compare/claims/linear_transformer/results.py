@@ -16,7 +16,12 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "The fixed point, and which modes it learns",
-            ("modes.minimum", "modes_proof.minimum", "modes_proof.fixed_points"),
+            (
+                "modes.minimum",
+                "modes.limit_of_minimum",
+                "modes_proof.minimum",
+                "modes_proof.fixed_points",
+            ),
             ("mode_points",),
         ),
         Result(
@@ -52,8 +57,13 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
                 "modes.null_blocks",
                 "modes.frozen_blocks",
                 "modes.block_choice",
+                "modes.pushed_blocks",
                 "modes_proof.blocks",
             ),
+        ),
+        Result(
+            "Several heads learn each mode alone (beyond the paper)",
+            ("modes.several_heads",),
         ),
         Result(
             "Alignment with the modes (beyond the paper)",
