@@ -27,12 +27,18 @@ from ...runtime.checks import (
     true_or_false,
     whole_number,
 )
-from ...runtime.covariances import eigenvalue_rounding
+from ...runtime.covariances import eigenvalue_rounding, is_diagonal
 from ...runtime.display import Displayed, Summary
 from ...task import Task
 from ...teachers import Pool
 from .losses_of_readouts import ReadoutMoments, readout_moments
 from .sandwiches import best_map, weighted_residual
+
+_LARGEST, _SMALLEST = 1e100, 1e-100
+"""Bounds of the largest eigenvalue: squares of the others, down to 1e-31 of it, and of their inverses are numbers."""
+
+_RESOLVED = 1e-4
+"""Share of e + ξ that an eigensolver's bound on the error of e may be: errors themselves are hundreds of times less."""
 
 _NORMAL_ARGUMENTS = ("teacher_covariance", "fixed_teacher", "in_context_fraction")
 """Arguments of a task that describe its law of teachers, besides `teachers`."""
@@ -196,13 +202,15 @@ def _refuse_few_sequences(task: Task, P: float) -> None:
 
 
 class _Modes(NamedTuple):
-    """Eigenvalues e (E, D) of the features' covariance, and its eigenvectors U (E, E) and V (D, D)."""
+    """Eigenvalues e (E, D) of the features' covariance, their error, and its eigenvectors U (E, E) and V (D, D)."""
 
     e: FloatArray
+    error: FloatArray
+    """Bound on what rounding makes of e, (E, D)."""
     U: FloatArray
     V: FloatArray
     varies: BoolArray
-    """Where e is more than rounding."""
+    """Where features vary: elsewhere e is 0, as x or h does not vary there."""
 
 
 class _MeanFit(NamedTuple):
@@ -219,6 +227,12 @@ class _MeanFit(NamedTuple):
 def _equivalent(task: Task, test: ReadoutMoments, fit: _Fit) -> Equivalent:
     """That of one training law."""
     _refuse_few_sequences(task, fit.P)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused
+        return _finite_equivalent(task, test, fit)
+
+
+def _finite_equivalent(task: Task, test: ReadoutMoments, fit: _Fit) -> Equivalent:
+    """The same; ValueError where the losses overflow."""
     moments = readout_moments(task, label_row=fit.label_row)
     unit = np.ones(len(moments.A))
     if fit.label_row:
@@ -233,6 +247,10 @@ def _equivalent(task: Task, test: ReadoutMoments, fit: _Fit) -> Equivalent:
     train_loss = bias + tails.train * train_variance
     test_variance = bias / mean.remaining * _test_weight(mean, test, fit.P)
     test_loss = float(test.loss(mean.M)) + tails.test * test_variance
+    if not np.isfinite(train_loss) or not np.isfinite(test_loss):
+        raise ValueError(
+            "the losses are too large for doubles: rescale Λ, for instance by trace=1, or the teachers"
+        )
     return Equivalent(
         train_loss=train_loss,
         test_loss=test_loss,
@@ -247,13 +265,14 @@ def _mean_fit(train: ReadoutMoments, fit: _Fit) -> _MeanFit:
     """M̄ = U [UᵀBV/(e + ξ)] Vᵀ and what the losses need besides."""
     modes = _modes(train)
     ξ = _effective_ridge(modes.e[modes.varies], fit)
+    _refuse_unresolved(modes, ξ)
     gains = np.zeros_like(modes.e)
     gains[modes.varies] = 1 / (modes.e[modes.varies] + ξ)
     M = modes.U @ (modes.U.T @ train.B @ modes.V * gains) @ modes.V.T
     γ = float(np.sum((modes.e * gains) ** 2)) / fit.P
-    remaining = 1 - γ
+    # 1 − γ in forms that lose no digits: without ξ all p features count in full, and else its equation holds.
+    remaining = (fit.P - int(np.sum(modes.varies))) / fit.P
     if ξ > 0:
-        # The equation of ξ makes 1 − γ a sum of positive terms, which loses no digits.
         remaining = fit.ridge / ξ + ξ / fit.P * float(np.sum(modes.e * gains**2))
     return _MeanFit(M, ξ, γ, remaining, gains, modes)
 
@@ -277,14 +296,46 @@ def _in_units(moments: ReadoutMoments, unit: FloatArray) -> ReadoutMoments:
 
 
 def _modes(moments: ReadoutMoments) -> _Modes:
+    """The modes of A ⊗ Λ; ValueError where they are no numbers of the range of doubles."""
     a, U = np.linalg.eigh(moments.A)
     l, V = np.linalg.eigh(moments.Lambda)
-    varies = np.outer(a > eigenvalue_rounding(a), l > eigenvalue_rounding(l))
-    return _Modes(np.where(varies, np.outer(a, l), 0.0), U, V, varies)
+    x_varies = l > _rounding(moments.Lambda, l)
+    # h varies along β where x does, and along s, however little. Eigenvalues increase.
+    count = int(np.sum(x_varies)) + len(a) - len(l)
+    h_varies = np.arange(len(a)) >= len(a) - count
+    if not np.any(moments.A):
+        h_varies = np.zeros(len(a), dtype=bool)
+    varies = np.outer(h_varies, x_varies)
+    a = np.maximum(a, 0.0)
+    error = _rounding(moments.A, a) * l + np.outer(
+        a, np.full(len(l), _rounding(moments.Lambda, l))
+    )
+    e = np.where(varies, np.outer(a, l), 0.0)
+    if np.any(varies) and not _SMALLEST < np.max(e) < _LARGEST:
+        raise ValueError(
+            "the moments of this task are too large or too small for doubles: rescale Λ, for instance by trace=1, or "
+            "the teachers"
+        )
+    return _Modes(e, error, U, V, varies)
+
+
+def _rounding(matrix: FloatArray, values: FloatArray) -> float:
+    """What an eigensolver may make of an eigenvalue 0: nothing of a diagonal matrix."""
+    return 0.0 if is_diagonal(matrix) else eigenvalue_rounding(values)
+
+
+def _refuse_unresolved(modes: _Modes, ξ: float) -> None:
+    """ValueError where rounding decides eigenvalues that count beside ξ."""
+    unresolved = modes.varies & (modes.error > _RESOLVED * (modes.e + ξ))
+    if np.any(unresolved):
+        raise ValueError(
+            "features of this task vary so differently that doubles do not resolve the least of them: pass a ridge, a "
+            "shorter context, more tasks, or a label_weight nearer to 1"
+        )
 
 
 def _effective_ridge(e: FloatArray, fit: _Fit) -> float:
-    """The largest root ξ of ξ = ridge + (ξ/P) Σ e/(e + ξ) for the positive eigenvalues e (p,)."""
+    """The largest root ξ of ξ = ridge + (ξ/P) Σ e/(e + ξ) for the eigenvalues e (p,) of all features that vary."""
     from scipy.optimize import brentq
 
     P, λ, p = fit.P, fit.ridge, len(e)
@@ -298,13 +349,18 @@ def _effective_ridge(e: FloatArray, fit: _Fit) -> float:
 
     def excess(log_ξ: float) -> float:
         ξ = np.exp(log_ξ)
-        return float(1 - np.sum(e / (e + ξ)) / P - λ / ξ)
+        degrees = float(np.sum(e / (e + ξ)))
+        # P − degrees, the first of which has no digits left at a small ξ.
+        remaining = P - degrees if 2 * degrees < p else P - p + np.sum(ξ / (e + ξ))
+        return float(remaining / P - λ / ξ)
 
     # e/(e + ξ) is at most e/ξ, and at least that of the smallest e.
     high = λ + np.sum(e) / P
     low = max(λ, np.min(e) * (p - P) / P) if p > P else λ
-    # A factor beyond the bounds, for their rounding.
-    root = brentq(excess, np.log(low / 2), np.log(2 * high), xtol=1e-14, rtol=1e-14)
+    # Twice as far as these bounds, for their rounding.
+    ends = np.log([low, high]) + np.log([0.5, 2])
+    with np.errstate(over="ignore"):  # at most twice the largest ridge
+        root = brentq(excess, *ends, xtol=1e-15, rtol=1e-15)
     return float(np.exp(root))
 
 

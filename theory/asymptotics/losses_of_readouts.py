@@ -27,6 +27,9 @@ from ..moments.laws import (
 )
 from .laws_as_points import points_of_law
 
+_SMALLEST_MOMENT = 1e-290
+"""Smaller numbers lose digits when they are multiplied."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReadoutMoments(Displayed):
@@ -85,6 +88,16 @@ def readout_moments(task: Task, *, label_row: bool = False) -> ReadoutMoments:
     require_task_first("readout_moments(task)", task, None)
     has_row = true_or_false(label_row, "label_row")
     _refuse_outputs(task)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        moments = _moments_of_beta(task)
+        if has_row:
+            moments = _with_label_row(task, moments)
+    _refuse_unrepresentable(task, moments)
+    return moments
+
+
+def _moments_of_beta(task: Task) -> ReadoutMoments:
+    """The moments of h = β."""
     Λ = input_second_moments(task)
     Ω = teacher_second_moments(task.teachers)[0, :, 0, :]
     signal = float(np.sum(Ω * Λ))
@@ -94,13 +107,27 @@ def readout_moments(task: Task, *, label_row: bool = False) -> ReadoutMoments:
     present = inverse_length_mean(task, 0)
     single = inverse_length_mean(task, 1)
     A = (present - single) * ΛΩΛ + single * token
-    moments = ReadoutMoments(
+    return ReadoutMoments(
         c=signal + task.query_noise_variance,
         B=present * ΛΩΛ,
         A=(A + A.T) / 2,
         Lambda=Λ,
     )
-    return _with_label_row(task, moments) if has_row else moments
+
+
+def _refuse_unrepresentable(task: Task, moments: ReadoutMoments) -> None:
+    """ValueError for moments that overflow, and for those of labels that vary but vanish as numbers."""
+    finite = all(
+        np.all(np.isfinite(part)) for part in (moments.A, moments.B, moments.c)
+    )
+    has_labels = moments.c - task.query_noise_variance + task.noise_variance > 0
+    has_contexts = inverse_length_mean(task, 1) > 0
+    vanishes = has_labels and has_contexts and np.max(moments.A) < _SMALLEST_MOMENT
+    if not finite or vanishes:
+        raise ValueError(
+            "the moments of this task are too large or too small for doubles: rescale Λ, for instance by trace=1, or "
+            "the teachers"
+        )
 
 
 def readout_loss(task: Task, M: ArrayLike) -> FloatArray:
@@ -108,7 +135,7 @@ def readout_loss(task: Task, M: ArrayLike) -> FloatArray:
 
     On a task whose teachers are the `Pool` of the training tasks it is the in-distribution error, on the law that the
     pool was drawn from the in-context error. The noise of the query's label is included.
-    ValueError as `readout_moments`, and for M of another shape or not finite.
+    ValueError as `readout_moments`, and for M of another shape or not finite; OverflowError for a loss beyond doubles.
     Source: Lu et al. 2025 (arXiv 2405.11751); any Λ and any law of tasks derived here.
 
     >>> task = Task([2, 1], context_length=5, noise_variance=0.5)
@@ -119,7 +146,13 @@ def readout_loss(task: Task, M: ArrayLike) -> FloatArray:
     D = task.dimension
     maps = finite_array(M, "M", "(..., D, D)", "(..., E, D)", D=D, E=D + 1)
     moments = readout_moments(task, label_row=maps.shape[-2] == D + 1)
-    return moments.loss(maps)[()]
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        losses = moments.loss(maps)
+    if not np.all(np.isfinite(losses)):
+        raise OverflowError(
+            "the loss is too large for doubles: give x and y in other units"
+        )
+    return losses[()]
 
 
 def inverse_length_mean(task: Task, power: int) -> float:

@@ -84,8 +84,14 @@ def sandwich(task: Task) -> Sandwich:
     (5.016, 2.176)
     """
     require_task_first("sandwich(task)", task, None)
-    best = best_map(readout_moments(task))
-    excess = weighted_residual(task, best.M, best.inverse_A, best.inverse_Λ)
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        best = best_map(readout_moments(task))
+        excess = weighted_residual(task, best.M, best.inverse_A, best.inverse_Λ)
+    if not np.isfinite(excess):
+        raise ValueError(
+            "the moments of this task are too large or too small for doubles: rescale Λ, for instance by trace=1, or "
+            "the teachers"
+        )
     return Sandwich(excess, task.dimension**2 * best.loss)
 
 

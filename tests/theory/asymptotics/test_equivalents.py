@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -300,6 +301,41 @@ FEW = white_task(4, Sphere(4).pool(3), 8)
 def test_what_has_no_equivalent_is_refused(arguments, settings, message):
     with pytest.raises(ValueError, match=message):
         deterministic_equivalent(*arguments, **settings)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-17, 1e-9])
+@pytest.mark.parametrize("distance", [-1e-6, 1e-6])
+def test_no_digits_are_lost_next_to_the_pole(ridge, distance):
+    # White inputs and tasks: all 16 features have one variance e, so that ξ is the root of a quadratic.
+    e = (readout_moments(TASK).A * 0.25)[0, 0]
+    P = 16 * (1 + distance)
+    with mpmath.workdps(50):
+        # ξ² + ξ (e (1 − 16/P) − ridge) − ridge e = 0.
+        b = e * (1 - 16 / mpmath.mpf(P)) - ridge
+        ξ = (mpmath.sqrt(b**2 + 4 * mpmath.mpf(ridge) * e) - b) / 2
+        γ = 16 / mpmath.mpf(P) * (e / (e + ξ)) ** 2
+        known = [float(ξ), float(1 / (1 - γ))]
+    found = deterministic_equivalent(TASK, TASK, P, ridge=ridge)
+    assert found.xi == pytest.approx(known[0], rel=1e-8, abs=1e-300)
+    bias = float(readout_moments(TASK).loss(found.map))
+    assert found.train_loss / bias == pytest.approx(known[1], rel=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-100, 1e100, 1e300])
+@pytest.mark.parametrize("label_row", [False, True])
+def test_what_no_double_holds_is_refused(scale, label_row):
+    task = Task([scale] * 3, context_length=5)
+    with pytest.raises(ValueError, match=r"too (large|small).* for doubles"):
+        deterministic_equivalent(task, task, 40, label_row=label_row)
+
+
+def test_features_that_rounding_decides_are_refused_unless_a_ridge_hides_them():
+    task = white_task(4, Sphere(4).pool(2, seed=1), 10**14)
+    with pytest.raises(ValueError, match="do not resolve the least of them"):
+        deterministic_equivalent(task, task, 40)
+    assert deterministic_equivalent(task, task, 40, ridge=1e-9).train_loss < 0.13
+    with pytest.raises(ValueError, match="a label_weight nearer to 1"):
+        deterministic_equivalent(FEW, FEW, 40, label_row=True, label_weight=1e100)
 
 
 def test_the_order_of_the_tasks_and_sequences_is_said():
