@@ -86,7 +86,7 @@ class Equivalent(Displayed):
         return Summary("Deterministic equivalent of the ridge read-out", rows, formulas)
 
 
-class _Fit(NamedTuple):
+class Fit(NamedTuple):
     """What is fitted: P sequences, the ridge, the label row and its weight in the penalty, and whether to repair."""
 
     P: float
@@ -132,8 +132,8 @@ def deterministic_equivalent(
     in_order = isinstance(train_task, Task) and isinstance(test_task, Task)
     call = "deterministic_equivalent(train_task, test_task, sequences)"
     refuse_wrong_order(call, in_order, train_task, test_task, sequences)
-    _refuse_other_dimension(train_task, test_task)
-    fit = _checked_fit(sequences, ridge, label_row, label_weight, repaired)
+    refuse_other_dimension(train_task, test_task)
+    fit = checked_fit(sequences, ridge, label_row, label_weight, repaired)
     test = readout_moments(test_task, label_row=fit.label_row)
     if tasks is None:
         return _equivalent(train_task, test, fit)
@@ -158,13 +158,13 @@ def with_teachers(task: Task, teachers: Pool) -> Task:
     return Task(**(kept | {"teachers": teachers}))
 
 
-def _checked_fit(
+def checked_fit(
     sequences: float,
     ridge: float,
     label_row: bool,
     label_weight: float,
     repaired: bool,
-) -> _Fit:
+) -> Fit:
     """The settings; ValueError for one that is none."""
     P = positive_number(sequences, "sequences")
     if P < 1:
@@ -180,10 +180,10 @@ def _checked_fit(
         raise ValueError(
             "the repair for heavy tails is known without the label row: pass repaired=False, or label_row=False"
         )
-    return _Fit(P, nonnegative_number(ridge, "ridge"), has_row, weight, repairs)
+    return Fit(P, nonnegative_number(ridge, "ridge"), has_row, weight, repairs)
 
 
-def _refuse_other_dimension(train_task: Task, test_task: Task) -> None:
+def refuse_other_dimension(train_task: Task, test_task: Task) -> None:
     if train_task.dimension != test_task.dimension:
         raise ValueError(
             f"both tasks must have one dimension: the training task has D = {train_task.dimension}, the test task "
@@ -191,7 +191,7 @@ def _refuse_other_dimension(train_task: Task, test_task: Task) -> None:
         )
 
 
-def _refuse_few_sequences(task: Task, P: float) -> None:
+def refuse_few_sequences(task: Task, P: float) -> None:
     """ValueError for fewer sequences than tasks of a pool."""
     pool = task.teachers
     if isinstance(pool, Pool) and len(pool.members) > P:
@@ -201,7 +201,7 @@ def _refuse_few_sequences(task: Task, P: float) -> None:
         )
 
 
-class _Modes(NamedTuple):
+class Modes(NamedTuple):
     """Eigenvalues e (E, D) of the features' covariance, their error, and its eigenvectors U (E, E) and V (D, D)."""
 
     e: FloatArray
@@ -221,24 +221,24 @@ class _MeanFit(NamedTuple):
     γ: float
     remaining: float
     gains: FloatArray
-    modes: _Modes
+    modes: Modes
 
 
-def _equivalent(task: Task, test: ReadoutMoments, fit: _Fit) -> Equivalent:
+def _equivalent(task: Task, test: ReadoutMoments, fit: Fit) -> Equivalent:
     """That of one training law."""
-    _refuse_few_sequences(task, fit.P)
+    refuse_few_sequences(task, fit.P)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused
         return _finite_equivalent(task, test, fit)
 
 
-def _finite_equivalent(task: Task, test: ReadoutMoments, fit: _Fit) -> Equivalent:
+def _finite_equivalent(task: Task, test: ReadoutMoments, fit: Fit) -> Equivalent:
     """The same; ValueError where the losses overflow."""
     moments = readout_moments(task, label_row=fit.label_row)
     unit = np.ones(len(moments.A))
     if fit.label_row:
         # The penalty of the features (β, s/√weight) weighs all rows alike.
         unit[-1] = 1 / np.sqrt(fit.label_weight)
-    train, test = _in_units(moments, unit), _in_units(test, unit)
+    train, test = in_units(moments, unit), in_units(test, unit)
 
     mean = _mean_fit(train, fit)
     bias = float(train.loss(mean.M))
@@ -261,11 +261,11 @@ def _finite_equivalent(task: Task, test: ReadoutMoments, fit: _Fit) -> Equivalen
     )
 
 
-def _mean_fit(train: ReadoutMoments, fit: _Fit) -> _MeanFit:
+def _mean_fit(train: ReadoutMoments, fit: Fit) -> _MeanFit:
     """M̄ = U [UᵀBV/(e + ξ)] Vᵀ and what the losses need besides."""
-    modes = _modes(train)
+    modes = modes_of(train)
     ξ = _effective_ridge(modes.e[modes.varies], fit)
-    _refuse_unresolved(modes, ξ)
+    refuse_unresolved(modes, ξ)
     gains = np.zeros_like(modes.e)
     gains[modes.varies] = 1 / (modes.e[modes.varies] + ξ)
     M = modes.U @ (modes.U.T @ train.B @ modes.V * gains) @ modes.V.T
@@ -285,7 +285,7 @@ def _test_weight(mean: _MeanFit, test: ReadoutMoments, P: float) -> float:
     return float(a @ (modes.e * mean.gains**2) @ l) / P
 
 
-def _in_units(moments: ReadoutMoments, unit: FloatArray) -> ReadoutMoments:
+def in_units(moments: ReadoutMoments, unit: FloatArray) -> ReadoutMoments:
     """The moments of unit · h (E,)."""
     return ReadoutMoments(
         c=moments.c,
@@ -295,7 +295,7 @@ def _in_units(moments: ReadoutMoments, unit: FloatArray) -> ReadoutMoments:
     )
 
 
-def _modes(moments: ReadoutMoments) -> _Modes:
+def modes_of(moments: ReadoutMoments) -> Modes:
     """The modes of A ⊗ Λ; ValueError where they are no numbers of the range of doubles."""
     a, U = np.linalg.eigh(moments.A)
     l, V = np.linalg.eigh(moments.Lambda)
@@ -316,7 +316,7 @@ def _modes(moments: ReadoutMoments) -> _Modes:
             "the moments of this task are too large or too small for doubles: rescale Λ, for instance by trace=1, or "
             "the teachers"
         )
-    return _Modes(e, error, U, V, varies)
+    return Modes(e, error, U, V, varies)
 
 
 def _rounding(matrix: FloatArray, values: FloatArray) -> float:
@@ -324,7 +324,7 @@ def _rounding(matrix: FloatArray, values: FloatArray) -> float:
     return 0.0 if is_diagonal(matrix) else eigenvalue_rounding(values)
 
 
-def _refuse_unresolved(modes: _Modes, ξ: float) -> None:
+def refuse_unresolved(modes: Modes, ξ: float) -> None:
     """ValueError where rounding decides eigenvalues that count beside ξ."""
     unresolved = modes.varies & (modes.error > _RESOLVED * (modes.e + ξ))
     if np.any(unresolved):
@@ -334,7 +334,7 @@ def _refuse_unresolved(modes: _Modes, ξ: float) -> None:
         )
 
 
-def _effective_ridge(e: FloatArray, fit: _Fit) -> float:
+def _effective_ridge(e: FloatArray, fit: Fit) -> float:
     """The largest root ξ of ξ = ridge + (ξ/P) Σ e/(e + ξ) for the eigenvalues e (p,) of all features that vary."""
     from scipy.optimize import brentq
 

@@ -1,19 +1,14 @@
-"""Test errors along gradient flow of the linear read-out as D → ∞: the flow is an inverse Laplace transform of ridges.
+"""Test errors along gradient flow of the linear read-out as D → ∞, at all times at once.
 
-The flow of Γ from 0 on (1/2P) Σ r² is Γ(θ) = (1 − e^{−θG}) G⁻¹ b with G, b the sums over the data, and the ridge
-solution is Γ_λ = (G + λ)⁻¹ b. As a function of the ridge, Γ_λ/λ is the Laplace transform of Γ(θ):
-
-    Γ(θ) = ∫ dλ/(2πi) (e^{λθ}/λ) Γ_λ = Σ_i ω_i Γ_{λ_i}
-
-on any contour around the poles λ ≤ 0. On a parabola that opens to the left the trapezoidal rule with n nodes errs by
-2.85⁻ⁿ at every θ (Weideman and Trefethen 2007, Mathematics of Computation 76), since the contour shrinks with 1/θ.
-Errors are quadratic in Γ, so that each needs the errors of a pair of ridges, E_ij and V_ij below. For the traces of
-R = (1/k) Σ wwᵀ, s and t = sM stand for what the paper writes with M, 1/M = ν + s: no digits are lost to differences.
+Errors are quadratic in Γ, so that the rule of `contours` needs the errors of pairs of ridges, E_ij and V_ij below. For
+the traces of R = (1/k) Σ wwᵀ, s and t = sM stand for what the paper writes with M, 1/M = ν + s: no digits are lost to
+differences.
 Source: the ridge errors of Lu et al. 2025 (arXiv 2405.11751); their pairs and the flow are derived here.
 """
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,18 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import check_choice, whole_number
+from ...runtime.checks import check_choice
 from ...runtime.display import Displayed, Summary, array_summary
+from .contours import (
+    FEWER,
+    NODES,
+    ComplexArray,
+    Contour,
+    Path,
+    checked_nodes,
+    roots_on,
+)
 from .parameters import broadcast, positive, zero_or_more
-
-ComplexArray = NDArray[np.complex128]
-
-NODES = 32
-"""At 32 nodes the rule's error, 2.85⁻³², is below the rounding of its terms, which are as large as e^{.13·32}."""
-
-_LEAST_NODES = 16
-_FEWER = 8
-"""The error is measured against a rule with so many nodes less: theirs is 2.85⁸ = 4,000 times as large."""
 
 _SMALLEST_TIME = 1e-100
 """Below it the ridges of the contour would overflow where they are squared; errors are those of θ = 0 to rounding."""
@@ -40,9 +35,6 @@ _SMALLEST_TIME = 1e-100
 _LARGEST_TIME = 1e100
 _POINTS_AT_ONCE = 2000
 """Points whose pairs of nodes are held in memory together: 2000·16·16 complex numbers are 8 MB an array."""
-
-_PATH_STEPS = (8, 64, 512)
-"""Steps from one node to the next on which the root of a ridge is followed, until it satisfies its equations."""
 
 _ERRORS = {"new tasks": "icl", "training tasks": "idg"}
 
@@ -116,9 +108,7 @@ def learning_curve(
     >>> curve.idg.round(6)
     array([0.660122, 0.264033, 0.316987, 0.614088])
     """
-    whole_number(nodes, "nodes", least=_LEAST_NODES)
-    if nodes % 2:
-        raise ValueError(f"nodes must be an even number, not {nodes}")
+    checked_nodes(nodes)
     point = _checked_point(
         {
             "theta": zero_or_more(theta, "theta"),
@@ -136,7 +126,7 @@ def learning_curve(
     for first in range(0, flat.θ.size, _POINTS_AT_ONCE):
         part = slice(first, first + _POINTS_AT_ONCE)
         some = _Point(*(values[part] for values in flat))
-        fine, coarse = _errors_after(some, nodes), _errors_after(some, nodes - _FEWER)
+        fine, coarse = _errors_after(some, nodes), _errors_after(some, nodes - FEWER)
         icl[part], idg[part] = fine
         error[part] = np.max(np.abs(fine - coarse), axis=0)
     shape = point.θ.shape
@@ -253,34 +243,12 @@ def _checked_point(arguments: dict[str, FloatArray]) -> _Point:
 # -- Quadrature ---------------------------------------------------------------------------------------------------
 
 
-class _Contour(NamedTuple):
-    """λθ and weights ω at the n/2 nodes of the upper half of the parabola; the others are their conjugates."""
-
-    angles: FloatArray
-    weights: ComplexArray
-
-    @classmethod
-    def with_nodes(cls, nodes: int) -> "_Contour":
-        odd = 2 * np.arange(nodes // 2) + 1
-        angles = np.asarray(odd * (np.pi / nodes), dtype=np.float64)
-        z = _parabola(angles, nodes)
-        slope = nodes * (0.25j - 2 * 0.1194 * angles)
-        # The trapezoidal rule has the step 2π/n, and the integral is divided by 2πi.
-        return cls(angles, np.exp(z) / z * slope / (1j * nodes))
-
-
-def _parabola(angle: ArrayLike, nodes: int) -> ComplexArray:
-    """λθ on the parabola that converges fastest with n nodes (Weideman and Trefethen 2007)."""
-    φ = np.asarray(angle)
-    return np.asarray(nodes * (0.1309 - 0.1194 * φ**2 + 0.25j * φ))
-
-
 def _errors_after(point: _Point, nodes: int) -> FloatArray:
     """e_ICL and e_IDG (2, points) at the times θ."""
-    contour = _Contour.with_nodes(nodes)
+    contour = Contour.with_nodes(nodes)
     # At θ = 0 nothing is learnt, which the smallest time shows to rounding.
     timed = point._replace(θ=np.maximum(point.θ, _SMALLEST_TIME))
-    ridges = _effective_ridges(timed, contour.angles, nodes)
+    ridges = _effective_ridges(timed, contour)
     ω = contour.weights
     linear = np.stack([ridges.t @ ω, ridges.g @ ω])
     quadratic = np.zeros((2, point.θ.size))
@@ -357,54 +325,28 @@ class _PairErrors(NamedTuple):
 # -- Effective ridges ---------------------------------------------------------------------------------------------
 
 
-def _effective_ridges(point: _Point, angles: FloatArray, nodes: int) -> _Ridges:
-    """The traces at the nodes, each root followed from a large real ridge on, where it is the only one.
-
-    ArithmeticError where no path, however finely divided, ends on a root.
-    """
-    for steps in _PATH_STEPS:
-        with np.errstate(all="ignore"):
-            λ, ξ, s = _followed(point, angles, nodes, steps)
-            wrong = _is_no_root(point, λ, ξ, s)
-        if not np.any(wrong):
-            break
-    else:
-        raise ArithmeticError(
-            "the effective ridges of these parameters were not found: pass ones nearer to 1"
-        )
+def _effective_ridges(point: _Point, contour: Contour) -> _Ridges:
+    """The traces at the nodes; ArithmeticError where a root is not found."""
+    vertex = np.real(contour.ridges(0.0, point.θ))
+    first = 1e3 * np.maximum(vertex, 1 + point.one_over_τ)
+    # At a large ridge ξ = λ + 1/τ and s = 1.
+    ξ = np.asarray(first + point.one_over_τ, dtype=np.complex128)
+    path = Path(
+        first,
+        np.stack([ξ, np.ones_like(ξ)]),
+        partial(_newton, point),
+        partial(_is_root, point),
+    )
+    ξ, s = roots_on(contour, point.θ, path)
     M = 1 / (point.x[:, None] + ξ + s)
     t = s * M
     return _Ridges(M, t, t * point.one_over_κ[:, None] + s * t, s)
 
 
-def _followed(
-    point: _Point, angles: FloatArray, nodes: int, steps: int
-) -> tuple[ComplexArray, ComplexArray, ComplexArray]:
-    """λ, ξ and s (points, nodes) at the nodes, by Newton's method along the real axis and then along the contour."""
-    vertex = np.real(_parabola(0.0, nodes)) / point.θ
-    start = 1e3 * np.maximum(vertex, 1 + point.one_over_τ)
-    ξ = np.asarray(start + point.one_over_τ, dtype=np.complex128)
-    s = np.ones_like(ξ)
-    # Three steps a factor of e, downwards.
-    descent = math.ceil(3 * np.max(np.log(start / vertex))) + 1
-    for share in np.linspace(0, 1, descent):
-        λ = start * (vertex / start) ** share
-        ξ, s = _newton(point, λ, ξ, s)
-    found = []
-    for before, angle in zip([0.0, *angles[:-1]], angles, strict=True):
-        for φ in np.linspace(before, angle, steps + 1)[1:]:
-            λ = _parabola(φ, nodes) / point.θ
-            ξ, s = _newton(point, λ, ξ, s)
-        found.append((λ, ξ, s))
-    λ, ξ, s = np.moveaxis(np.array(found), 0, -1)
-    return λ, ξ, s
-
-
-def _newton(
-    point: _Point, λ: NDArray[Any], ξ: ComplexArray, s: ComplexArray
-) -> tuple[ComplexArray, ComplexArray]:
-    """ξ and s after four steps of Newton's method on the equations of `_residuals`, from those at a ridge nearby."""
+def _newton(point: _Point, λ: ComplexArray, root: ComplexArray) -> ComplexArray:
+    """ξ and s (2, points) after four steps of Newton's method on the equations of `_residuals`."""
     a, b, x = point.one_over_τ, point.one_over_κ, point.x
+    ξ, s = root
     for _ in range(4):
         A = x + ξ + s
         F, G = _residuals(point, λ, ξ, s)
@@ -417,11 +359,11 @@ def _newton(
             ξ - (F * G_s - F_s * G) / determinant,
             s - (F_ξ * G - F * G_ξ) / determinant,
         )
-    return ξ, s
+    return np.stack([ξ, s])
 
 
 def _residuals(
-    point: _Point, λ: NDArray[Any], ξ: ComplexArray, s: ComplexArray
+    point: _Point, λ: ComplexArray, ξ: ComplexArray, s: ComplexArray
 ) -> tuple[ComplexArray, ComplexArray]:
     """What vanishes at the effective ridge: (1 − s)(ν + s) − s/κ, and ξ − λ − (ξ/τ)(1 − ξM) with 1 − ξM = (x + s)M."""
     A = point.x + ξ + s
@@ -431,12 +373,11 @@ def _residuals(
     )
 
 
-def _is_no_root(
-    point: _Point, λ: ComplexArray, ξ: ComplexArray, s: ComplexArray
-) -> NDArray[np.bool_]:
-    """Whether the equations do not hold, or ξ is not that of a resolvent, which lies above the axis as λ does."""
+def _is_root(point: _Point, λ: ComplexArray, root: ComplexArray) -> NDArray[np.bool_]:
+    """Whether the equations hold, and ξ is that of a resolvent, which lies above the axis as λ does."""
     columns = _Point(*(values[:, None] for values in point))
+    ξ, s = root
     F, G = _residuals(columns, λ, ξ, s)
     scale_F = np.abs(s) * columns.one_over_κ + np.abs(columns.x + ξ + s)
     holds = (np.abs(F) < _RESIDUAL * scale_F) & (np.abs(G) < _RESIDUAL * np.abs(ξ))
-    return np.asarray(~(holds & (ξ.imag > -_RESIDUAL * np.abs(ξ))))
+    return np.asarray(holds & (ξ.imag > -_RESIDUAL * np.abs(ξ)))

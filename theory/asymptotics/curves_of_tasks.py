@@ -1,0 +1,282 @@
+"""Losses along gradient flow of the linear read-out at finite size, with the tasks at hand: pairs of equivalents.
+
+On the modes e_ij = a_i l_j of the features' covariance, C = UᵀBV and m = C/(e + ξ) the mean map at a ridge, ridges
+i and j of the contour have
+
+    E_ij = [c − ⟨C, m_i + m_j⟩ + ⟨e m_i, m_j⟩]/[1 − (1/P) Σ e²/((e + ξ_i)(e + ξ_j))],
+    L_train(t) = L_train(M̄(t)) + (1/P) Σ_ij ω_i ω_j E_ij Σ e²/((e + ξ_i)(e + ξ_j)),
+    L_test(t) = L_test(M̄(t)) + (1/P) Σ_ij ω_i ω_j E_ij Σ (UᵀA_test U)_ii (VᵀΛ_test V)_jj e/((e + ξ_i)(e + ξ_j)).
+
+Source: derived here, from the equivalent of one ridge; `contours` has the rule.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...runtime.arrays import FloatArray
+from ...runtime.checks import refuse_wrong_order, whole_number
+from ...runtime.display import Displayed, Summary, array_summary
+from ...task import Task
+from ...teachers import Pool
+from ..ode import flow_times
+from .contours import (
+    FEWER,
+    NODES,
+    ComplexArray,
+    Contour,
+    Path,
+    checked_nodes,
+    roots_on,
+)
+from .equivalents import (
+    Fit,
+    Modes,
+    checked_fit,
+    in_units,
+    modes_of,
+    refuse_few_sequences,
+    refuse_other_dimension,
+    refuse_unresolved,
+    with_teachers,
+)
+from .losses_of_readouts import ReadoutMoments, readout_moments
+
+_SMALLEST_TIME = 1e-100
+"""In units of one over the largest eigenvalue; before it nothing is learnt to rounding."""
+
+_RESIDUAL = 1e-9
+"""Newton's method ends at rounding, 1e-14 of ξ, or nowhere."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskLearningCurve(Displayed):
+    """Expected losses (T,) at `flow_time` (T,) along gradient flow of the read-out of P sequences, in units of y².
+
+    `train_loss` is that on fresh prompts of the training law (in distribution), `test_loss` that on the test law, and
+    `error` by how much they may be wrong through the number of nodes. Over several drawn pools of tasks all are means,
+    and `train_spread` and `test_spread` (T,) standard deviations over the pools. `sequences` is P.
+    """
+
+    flow_time: FloatArray
+    train_loss: FloatArray
+    test_loss: FloatArray
+    error: FloatArray
+    train_spread: FloatArray
+    test_spread: FloatArray
+    pools: int
+    sequences: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The series as lists, and the two numbers."""
+        names = ("flow_time", "train_loss", "test_loss", "error")
+        spreads = ("train_spread", "test_spread")
+        lists = {name: getattr(self, name).tolist() for name in (*names, *spreads)}
+        return lists | {"pools": self.pools, "sequences": self.sequences}
+
+    def summary(self) -> Summary:
+        """The first, the least and the last losses on one screen."""
+        rows: dict[str, object] = {
+            "flow time": array_summary(self.flow_time),
+            "sequences": f"{self.sequences:g}",
+            "pools of tasks": self.pools,
+        }
+        for name, values in (("train", self.train_loss), ("test", self.test_loss)):
+            rows[f"{name} loss"] = (
+                f"{values[0]:.6g} → {values[-1]:.6g}, least {values.min():.6g}"
+            )
+        rows["error of the quadrature"] = f"at most {np.max(self.error):.1e}"
+        return Summary("Losses along gradient flow of the read-out", rows)
+
+
+def learning_curve_of_tasks(
+    train_task: Task,
+    test_task: Task,
+    sequences: float,
+    flow_time: ArrayLike,
+    *,
+    label_row: bool = False,
+    label_weight: float = 1.0,
+    tasks: int | None = None,
+    pools: int = 100,
+    seed: int = 0,
+    nodes: int = NODES,
+) -> TaskLearningCurve:
+    """Losses on the training law and on a test law along gradient flow of the read-out of P prompts of the former.
+
+    The flow is dM/dt = −½ ∂L/∂M from M = 0, with L the mean of (y_q − ŷ)² over P = `sequences` prompts and `flow_time`
+    (T,) = 2·learning rate·steps; with `label_row` its time scale is that of (M; √label_weight m). The other arguments
+    are those of `deterministic_equivalent`, whose losses without ridge are the limit of long times; as many sequences
+    as features are no pole at finite times. `nodes` is an even number from 16: `.error` compares with 8 nodes less.
+    The two tasks may differ in everything but D. ValueError for less than one sequence, for fewer sequences than tasks,
+    for times that are negative or not finite, and as `readout_moments`.
+    Source: derived here; for white inputs as D → ∞ it becomes `learning_curve` at θ = t/D³, label_weight D².
+
+    >>> from attndyn.teachers import Sphere
+    >>> def task(law):
+    ...     return Task([1 / 16] * 16, teachers=law, context_length=32, noise_variance=0.1)
+    >>> sphere = Sphere(16)
+    >>> curve = learning_curve_of_tasks(task(sphere.pool(8)), task(sphere), 512, [0, 1e4, 1e9])
+    >>> curve.test_loss.round(3)
+    array([1.1  , 0.985, 1.388])
+    """
+    in_order = isinstance(train_task, Task) and isinstance(test_task, Task)
+    call = "learning_curve_of_tasks(train_task, test_task, sequences, flow_time)"
+    refuse_wrong_order(call, in_order, train_task, test_task, sequences)
+    refuse_other_dimension(train_task, test_task)
+    fit = checked_fit(sequences, 0.0, label_row, label_weight, False)
+    times = flow_times(flow_time)
+    checked_nodes(nodes)
+    test = readout_moments(test_task, label_row=fit.label_row)
+    laws = [train_task]
+    if tasks is not None:
+        k, count = whole_number(tasks, "tasks"), whole_number(pools, "pools")
+        first = whole_number(seed, "seed", least=0)
+        laws = [
+            with_teachers(train_task, Pool.from_recipe(train_task.teachers, k, each))
+            for each in range(first, first + count)
+        ]
+    # (pools, 2, T) by both rules.
+    fine, coarse = (
+        np.array([_losses(law, test, fit, times, count) for law in laws])
+        for count in (nodes, nodes - FEWER)
+    )
+    train, tested = fine.mean(axis=0)
+    spread = np.zeros_like(fine[0])
+    if len(laws) > 1:
+        spread = fine.std(axis=0, ddof=1)
+    return TaskLearningCurve(
+        flow_time=times,
+        train_loss=train,
+        test_loss=tested,
+        error=np.max(np.abs(fine.mean(axis=0) - coarse.mean(axis=0)), axis=0),
+        train_spread=spread[0],
+        test_spread=spread[1],
+        pools=len(laws),
+        sequences=fit.P,
+    )
+
+
+class _Law(NamedTuple):
+    """The training law on its modes, all (p,): e, C, the test law's C and diagonal a_te l_te, and the moments."""
+
+    e: FloatArray
+    C: FloatArray
+    test_weight: FloatArray
+    modes: Modes
+    train: ReadoutMoments
+    test: ReadoutMoments
+    P: float
+
+
+def _losses(
+    task: Task, test: ReadoutMoments, fit: Fit, times: FloatArray, nodes: int
+) -> FloatArray:
+    """The two losses (2, T) of one training law."""
+    refuse_few_sequences(task, fit.P)
+    law = _on_modes(task, test, fit)
+    losses = np.empty((2, len(times)))
+    scale = np.max(law.e, initial=0.0)
+    if scale == 0:  # nothing varies, so nothing is learnt
+        losses[:] = [[law.train.c], [law.test.c]]
+        return losses
+    contour = Contour.with_nodes(nodes)
+    for position, time in enumerate(times):
+        # One time after another: pairs of nodes on all modes are large.
+        t = np.array([max(time, _SMALLEST_TIME / scale)])
+        losses[:, position] = _losses_after(law, t, contour)
+    return losses
+
+
+def _on_modes(task: Task, test: ReadoutMoments, fit: Fit) -> _Law:
+    """The law in units in which the penalty weighs all rows alike."""
+    moments = readout_moments(task, label_row=fit.label_row)
+    unit = np.ones(len(moments.A))
+    if fit.label_row:
+        unit[-1] = 1 / np.sqrt(fit.label_weight)
+    train, tested = in_units(moments, unit), in_units(test, unit)
+    modes = modes_of(train)
+    C = modes.U.T @ train.B @ modes.V
+    a = np.diag(modes.U.T @ tested.A @ modes.U)
+    l = np.diag(modes.V.T @ tested.Lambda @ modes.V)
+    varies = modes.varies
+    return _Law(
+        e=modes.e[varies],
+        C=C[varies],
+        test_weight=np.outer(a, l)[varies],
+        modes=modes,
+        train=train,
+        test=tested,
+        P=fit.P,
+    )
+
+
+def _losses_after(law: _Law, time: FloatArray, contour: Contour) -> FloatArray:
+    """L_train and L_test at one time (1,)."""
+    ξ = _effective_ridges(law, time, contour)
+    refuse_unresolved(law.modes, float(np.min(np.abs(ξ))))
+    ω = contour.weights
+    gains = 1 / (law.e[:, None] + ξ)  # (p, nodes)
+    m = law.C[:, None] * gains
+    M = _map(law, 2 * np.real(m @ ω))
+    losses = np.array([law.train.loss(M), law.test.loss(M)])
+    # Upper nodes with upper and with lower ones; the pairs of lower nodes are the conjugates of these.
+    for conjugated, weights in ((False, ω), (True, np.conj(ω))):
+        others = np.conj(gains) if conjugated else gains
+        pairs = (law.e**2 * gains.T) @ others / law.P
+        E = _residuals_of_pairs(law, m, np.conj(m) if conjugated else m) / (1 - pairs)
+        tested = (law.test_weight * law.e * gains.T) @ others / law.P
+        for row, values in enumerate((pairs, tested)):
+            losses[row] += 2 * np.real(ω @ (E * values) @ weights)
+    return losses
+
+
+def _residuals_of_pairs(
+    law: _Law, m: ComplexArray, others: ComplexArray
+) -> ComplexArray:
+    """c − ⟨C, m_i + m_j⟩ + ⟨e m_i, m_j⟩ (nodes, nodes) for the mean maps (p, nodes) of both."""
+    return np.asarray(
+        law.train.c
+        - (law.C @ m)[:, None]
+        - (law.C @ others)[None, :]
+        + (law.e[:, None] * m).T @ others
+    )
+
+
+def _map(law: _Law, m: FloatArray) -> FloatArray:
+    """U m Vᵀ for the coefficients (p,) of the modes that vary."""
+    coefficients = np.zeros_like(law.modes.e)
+    coefficients[law.modes.varies] = m
+    return np.asarray(law.modes.U @ coefficients @ law.modes.V.T)
+
+
+def _effective_ridges(law: _Law, time: FloatArray, contour: Contour) -> ComplexArray:
+    """ξ (nodes,) of ξ = λ + (ξ/P) Σ e/(e + ξ) at the nodes; ArithmeticError where a root is not found."""
+    vertex = np.real(contour.ridges(0.0, time))
+    total = np.sum(law.e) / law.P
+    first = 1e3 * np.maximum(vertex, np.max(law.e) + total)
+
+    def residual(λ: ComplexArray, ξ: ComplexArray) -> ComplexArray:
+        return np.asarray(
+            ξ - λ - ξ / law.P * np.sum(law.e / (law.e + ξ[..., None]), axis=-1)
+        )
+
+    def newton(λ: ComplexArray, root: ComplexArray) -> ComplexArray:
+        ξ = root[0]
+        for _ in range(4):
+            shares = law.e / (law.e + ξ[..., None])
+            slope = 1 - np.sum(shares**2, axis=-1) / law.P
+            ξ = ξ - residual(λ, ξ) / slope
+        return np.asarray(ξ[None])
+
+    def is_root(λ: ComplexArray, root: ComplexArray) -> NDArray[np.bool_]:
+        ξ = root[0]
+        holds = np.abs(residual(λ, ξ)) < _RESIDUAL * np.abs(ξ)
+        # As a resolvent's, ξ lies above the axis where λ does.
+        return np.asarray(holds & (ξ.imag > -_RESIDUAL * np.abs(ξ)))
+
+    start = np.asarray(first + total, dtype=np.complex128)
+    path = Path(first, start[None], newton, is_root)
+    return np.asarray(roots_on(contour, time, path)[0, 0])
