@@ -15,6 +15,7 @@ from ...theory import (
     AnyFixedPoint,
     FixedPoint,
     KroneckerFixedPoint,
+    ModeFixedPoint,
     ModeFixedPoints,
 )
 
@@ -73,13 +74,31 @@ def _sizes(size: float, zero_loss: float, least_loss: float) -> Sizes:
 
 def stored_map(point: AnyFixedPoint, weights: Weights) -> StoredMap:
     """The map of stored weights, beside those of fixed points of the same kind as this one."""
+    if isinstance(point, ModeFixedPoint):
+        return _map_of_modes(weights, point.modes.basis)
     M = np.asarray(effective_map(point.model, weights), dtype=np.float64)
     if isinstance(point, FixedPoint):
         return StoredMap(M, 0.0)
-    if isinstance(point, KroneckerFixedPoint):
-        return StoredMap(M.reshape(point.p.size, point.q.size), 0.0)
-    U = point.modes.basis
-    # M_ii,αα on the modes.
-    on_modes = np.einsum("ic,jc,ijab,ad,bd->cd", U, U, M, U, U, optimize=True)
-    elsewhere = float(np.sum(M**2) - np.sum(on_modes**2))
+    return StoredMap(M.reshape(point.p.size, point.q.size), 0.0)
+
+
+def _map_of_modes(weights: Weights, U: FloatArray) -> StoredMap:
+    """p_i q_α on the modes, each held by its larger pair of blocks, with a positive p.
+
+    A mode is as well held by p1 and q2 as by p2 and q1, and by −p and −q as by p and q: the loss is the same.
+    """
+    D = len(U)
+    value = np.asarray(weights["value"][0], dtype=np.float64)  # [p1 p2], (D, 2D)
+    key_query = np.asarray(weights["key_query"][0, :, :D], dtype=np.float64)  # [q1; q2]
+    p1, p2 = (_diagonal_on(block, U) for block in (value[:, :D], value[:, D:]))
+    q1, q2 = (_diagonal_on(block, U) for block in (key_query[:D], key_query[D:]))
+    by_p1 = np.abs(p1 * q2) > np.abs(p2 * q1)
+    p, q = np.where(by_p1, p1, p2), np.where(by_p1, q2, q1)
+    on_modes = np.outer(np.abs(p), np.where(p < 0, -q, q))
+    elsewhere = float(np.sum(value**2) * np.sum(key_query**2) - np.sum(on_modes**2))
     return StoredMap(on_modes, max(elsewhere, 0.0))
+
+
+def _diagonal_on(block: FloatArray, U: FloatArray) -> FloatArray:
+    """u_αᵀ B u_α (D,) of a block (D, D) on the columns of U."""
+    return np.asarray(np.einsum("ia,ij,ja->a", U, block, U))

@@ -6,7 +6,7 @@ import pytest
 from attndyn import Merged, Separate, Task
 from attndyn.compare import match_plateaus, overlay
 from attndyn.compare.exact_statistics import population_statistics
-from attndyn.simulate import train
+from attndyn.simulate import sample, statistics, train
 from attndyn.teachers import Gaussian
 from attndyn.theory import TimeCourse, fixed_point, fixed_points, time_course
 
@@ -54,6 +54,30 @@ def test_plateaus_of_a_run_are_matched_to_subsets_of_modes(staircase):
     expected = [fixed_point(MODES, LAYER, subset) for subset in subsets]
     again = match_plateaus(expected, staircase)
     assert [match.subset for match in again] == subsets
+
+
+def last_blocks(run):
+    """p2 and q1 at the end."""
+    last = {name: value[-1] for name, value in run.weights.items()}
+    return last["value"][0, :, 4:], last["key_query"][0, :4, :4]
+
+
+@pytest.mark.parametrize("pair", ["p2 and q1", "p1 and q2", "mixed"])
+def test_signs_and_pairs_of_blocks_do_not_matter(staircase, pair):
+    """A mode is held by p2 and q1 or by p1 and q2, and by both of either sign: the fixed point is the same."""
+    p, q = (np.diag(block) for block in last_blocks(staircase))
+    for flipped in ([1, 1, 1, -1], [-1, 1, -1, 1], [-1, -1, -1, -1]):
+        start = weights(LAYER, 4, np.diag(p * flipped), np.diag(q * flipped))
+        held = {"p2 and q1": [], "p1 and q2": [0, 1, 2, 3], "mixed": [1, 3]}[pair]
+        value, key_query = start["value"][0], start["key_query"][0]
+        for mode in held:
+            value[mode, [mode, mode + 4]] = value[mode, [mode + 4, mode]]
+            key_query[[mode, mode + 4], mode] = key_query[[mode + 4, mode], mode]
+        data = statistics(sample(MODES, 50), LAYER)
+        run = train(LAYER, data, start, learning_rate=1e-12, steps=20, record=1)
+        (match,) = match_plateaus([fixed_point(MODES, LAYER, (1, 2, 3, 4))], run)
+        assert match.is_near
+        assert match.map_gap < 0.01
 
 
 def test_maps_off_the_modes_are_far_from_every_point(staircase):

@@ -96,7 +96,8 @@ def one_head(task: Task, model: Parametrization | None, what: str) -> Merged:
         return Merged(heads=1, outputs=task.outputs)
     if not isinstance(model, Merged) or is_softmax(model):
         raise ValueError(
-            f"{what} is known for merged linear attention, not for {model}: train it instead"
+            f"{what} is known for merged linear attention, not for {model}: choose Merged(heads=1, "
+            f"outputs={task.outputs}), or train it"
         )
     refuse_other_outputs(task.outputs, model)
     if model.head_count != 1:
