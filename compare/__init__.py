@@ -4,6 +4,8 @@
 from ..models.effective_map import effective_map
 from .checkpoints.head_matrices import HeadLayout
 from .checkpoints.measuring import TensorNames, measure_files, reference_checkpoints
+from .error_curves import ErrorCurve, error_curve
+from .errors_along_training import TrainingErrors, errors_along_training
 from .evidence.checking import check_claim
 from .evidence.claim import Claim, RunContext
 from .evidence.evidence import Curve, Evidence, Fit
@@ -23,9 +25,11 @@ from .metrics.curvature import hessian, hessian_index
 from .metrics.measures import Measures, measure
 from .metrics.plateaus import PlateauMatch, PlateauMatches, match_plateaus
 from .overlays import Overlay, overlay
+from .readout_predictions import ReadoutPrediction, readout_prediction
 from .recorded_files import replay
 from .replays.recordings import reference_files
 from .replays.replaying import Replay
+from .runs_on_new_tasks import error_along_run, readout_run
 from .user.derived_time_courses import derived_time_course
 from .validity_maps.plots import validity_curves, validity_map
 from .validity_maps.predictions import validity
@@ -33,6 +37,7 @@ from .validity_maps.predictions import validity
 __all__ = [
     "Claim",
     "Curve",
+    "ErrorCurve",
     "Evidence",
     "Fit",
     "HeadLayout",
@@ -41,9 +46,11 @@ __all__ = [
     "Overlay",
     "PlateauMatch",
     "PlateauMatches",
+    "ReadoutPrediction",
     "Replay",
     "RunContext",
     "TensorNames",
+    "TrainingErrors",
     "Verdict",
     "at_least_order",
     "check_claim",
@@ -53,6 +60,9 @@ __all__ = [
     "derived_time_course",
     "effective_map",
     "equal_within",
+    "error_along_run",
+    "error_curve",
+    "errors_along_training",
     "fitted_scale",
     "hessian",
     "hessian_index",
@@ -61,6 +71,8 @@ __all__ = [
     "measure_files",
     "overlay",
     "population_statistics",
+    "readout_prediction",
+    "readout_run",
     "reference_checkpoints",
     "reference_files",
     "replay",

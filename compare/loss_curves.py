@@ -8,11 +8,12 @@ from ..runtime.arrays import FloatArray
 from ..runtime.files import AnyPath, array_headers, as_path
 from ..theory import TimeCourse
 from ..theory.softmax_attention import BalancedFlow, ReducedFlow
+from .error_curves import ErrorCurve
 
 
 @runtime_checkable
 class LossCurve(Protocol):
-    """A predicted loss against flow time, such as `TimeCourse` and `ReducedFlow`."""
+    """A predicted loss against flow time, such as `TimeCourse`, `ReducedFlow` and `ErrorCurve`."""
 
     @property
     def flow_time(self) -> FloatArray:
@@ -35,11 +36,14 @@ _KINDS: dict[str, Callable[[AnyPath], LossCurve]] = {
     "amplitudes": TimeCourse.load,
     "kind": ReducedFlow.load,
     "omega": BalancedFlow.load,
+    "tested_on": ErrorCurve.load,
 }
 
 
 def load_curve(path: AnyPath) -> LossCurve:
-    """The `TimeCourse`, `ReducedFlow` or `BalancedFlow` of a file; ValueError for other files, OSError for none.
+    """The `TimeCourse`, `ReducedFlow`, `BalancedFlow` or `ErrorCurve` of a file.
+
+    ValueError for other files, and OSError where there is none.
 
     >>> from tempfile import TemporaryDirectory
     >>> from attndyn import Merged, Task
@@ -54,5 +58,6 @@ def load_curve(path: AnyPath) -> LossCurve:
         if array in names:
             return load(path)
     raise ValueError(
-        f"{as_path(path)} is no predicted curve: pass a file that save of TimeCourse, ReducedFlow or BalancedFlow wrote"
+        f"{as_path(path)} is no predicted curve: pass a file that save of TimeCourse, ReducedFlow, BalancedFlow or "
+        "ErrorCurve wrote"
     )

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_choice
@@ -181,6 +180,8 @@ def early_stopping(
     >>> round(stop.theta, 2), round(stop.error, 4), round(stop.end, 4)
     (1.16, 0.7695, 2.454)
     """
+    from scipy.optimize import minimize_scalar
+
     check_choice(on, "on", _ERRORS)
 
     def error(log_theta: ArrayLike) -> FloatArray:
