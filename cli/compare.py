@@ -267,7 +267,7 @@ def overlay(
         if is_softmax(setting.attention):
             laid = _laid_from_heads(curve, run, setting)
         else:
-            laid = _laid_from_start(curve, log_options, run, setting)
+            laid = _laid_from_start(curve, run, setting)
     if out is not None:
         _require_rate(laid.run)
     if out is not None:
@@ -310,7 +310,7 @@ def _setting_of_curve(
 
 
 def _laid_from_start(
-    curve: CurveOptions, log_options: LogOptions, run: "Trajectory", setting: Setting
+    curve: CurveOptions, run: "Trajectory", setting: Setting
 ) -> "LaidOver":
     """The curve of linear attention over a run, and the plateaus; these alone where the run has no flow time.
 
@@ -339,11 +339,11 @@ def _laid_from_start(
 
     scale: float | None = None
     start: Any = None
-    has_weights = log_options.weights is not None
+    has_first_weights = len(run.weight_time) > 0 and run.weight_time[0] == run.time[0]
     if curve.scale is not None:
         start = scale = positive_number(curve.scale, "--scale")
         origin = f"from an aligned start of {scale:.5g}, as given"
-    elif has_weights and run.weight_time[0] == run.time[0]:
+    elif has_first_weights:
         start = run.initial
         origin = "from the run's first weights"
     else:

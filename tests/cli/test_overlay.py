@@ -21,6 +21,7 @@ from attndyn.simulate import (
     symmetric_weights,
     train,
 )
+from attndyn.teachers import Gaussian
 from attndyn.theory import fixed_points, time_course
 from attndyn.theory.softmax_attention import exact_loss, reduced_flow
 
@@ -540,3 +541,20 @@ def test_a_random_start_says_what_to_do(tmp_path, monkeypatch, capsys):
     assert main(["overlay", "run.npz", "--family-tolerance", "1", "--json"]) == 0
     first, _ = json.loads(capsys.readouterr().out)["family_distance"]
     assert 0.3 < first <= 1
+
+
+def test_a_saved_run_starts_the_curve_from_its_first_weights(tmp_path, capsys):
+    """Modes of several outputs with p and q of either sign, which no scale describes."""
+    task = Task([2, 1], teachers=Gaussian.shared_basis([1, 1]), context_length=20)
+    model = Merged(heads=1, outputs=2)
+    start = initial_weights(model, task, 0.05, 3, "restricted")
+    moments = population_statistics(task, model)
+    path = tmp_path / "run.npz"
+    flow(model, moments, start, np.linspace(0, 20, 100)).save(path)
+    arguments = ["overlay", str(path), "--json"]
+    arguments += ["--eigenvalues", "2,1", "--context-length", "20"]
+    arguments += ["--teachers", "{law = 'shared_basis', variances = [1, 1]}"]
+    assert main([*arguments, "--model", "merged"]) == 0
+    laid = json.loads(capsys.readouterr().out)
+    assert not laid["fitted"]
+    assert laid["sup_gap"] < 1e-6
