@@ -91,11 +91,11 @@ def path_times(times: FloatArray, rate: float) -> FloatArray:
     latest = float(np.max(times, initial=0.0))
     # Nothing moves at the rate 0.
     first = max(_FIRST_TIME / rate, _LEAST_TIME * latest) if rate > 0 else math.inf
-    if latest <= first:
-        return np.unique(np.append(0.0, times))
-    count = int(np.log(latest / first) / np.log(_TIME_RATIO)) + 2
-    between = np.geomspace(first, latest, count)
-    return np.unique(np.concatenate([[0.0], between[:-1], times]))
+    between = np.empty(0)
+    if latest > first:
+        count = int(np.log(latest / first) / np.log(_TIME_RATIO)) + 2
+        between = np.geomspace(first, latest, count)[:-1]
+    return np.unique(np.concatenate([[0.0], between, times]))
 
 
 def fastest_rate(white: WhiteTask, start: FloatArray, ρ: float) -> float:
@@ -211,7 +211,10 @@ def head_path(
     return groups.path(loss, times, states)
 
 
-_TOO_MANY_STEPS = f"it needs more than {_MOST_STEPS} steps between two times: start with smaller omega and mu"
+_TOO_MANY_STEPS = (
+    f"it needs more than {_MOST_STEPS} steps between two times: start with smaller omega and mu, or ask for shorter "
+    "times"
+)
 
 
 def _not_integrated(times: FloatArray, reason: str) -> str:

@@ -111,22 +111,21 @@ def _at_small_scores(
 def drop_time(task: Task, size: float) -> float:
     """√D ln(1/α) for ρ = 1/D: about when half of the loss is gone, for (μ_h + ω_h/√ρ)/2 of `size` α at the start.
 
-    Where x has variance λ and y has v, √D is √D/(λv), and v counts the share of prompts that have a context: with
-    contexts of length 0 alone nothing is learned, and the time is inf. ValueError for a size that is not between 0
-    and 1, and as `growth_rates`. Source: derived here, to leading order in ln(1/α).
+    Where x has variance λ and y has v, √D is √D/(λv), where v counts only the share of prompts that have a context.
+    ValueError for a size that is not between 0 and 1, and as `growth_rates`. Source: derived here, to leading order in
+    ln(1/α).
 
     >>> task = Task([1] * 20, teacher_covariance=np.eye(20) / 20, context_length=160)
     >>> round(drop_time(task, 1e-3), 1)
     30.9
     """
     require_task_first("drop_time(task, size)", task, size)
-    white = white_task(task, "the drop of softmax heads")
     α = positive_number(size, "size")
     if α >= 1:
         raise ValueError(f"size must be below 1, as heads start small, not {α:g}")
     rate = linear_rates(task, 1, 1 / task.dimension, query_token=None).zero_sum
     # 1/α is no number for the smallest α.
-    return -math.log(α) / rate if white.share_with_context > 0 else math.inf
+    return -math.log(α) / rate
 
 
 def valley_step(task: Task, s: ArrayLike, *, loss: str = "exact") -> FloatArray:

@@ -225,9 +225,9 @@ def _bump(height: float) -> Series:
 
 
 def _parabola_and_ramp(t: FloatArray) -> FloatArray:
-    """s = 0.5 − (t − 5)²/50 up to 9, and linear from there to 0.15 at 30, which is exact between few times, too."""
+    """s = 0.5 − (t − 5)²/50 up to 9, and linear from there to 0.155 at 30, which is exact between few times, too."""
     parabola = 0.5 - (np.clip(t, 1, 9) - 5) ** 2 / 50
-    return np.asarray(parabola - 0.03 * (np.clip(t, 9, 30) - 9) / 21)
+    return np.asarray(parabola - 0.025 * (np.clip(t, 9, 30) - 9) / 21)
 
 
 def _tail(size: float, left: float = 0.01) -> Series:
@@ -323,7 +323,12 @@ PATHS: Mapping[str, tuple[Path, dict[str, float]]] = {
     ),
     "few times": (
         Path(PAIR, _parabola_and_ramp, 1e4, loss=_dropping, ratio=1.46),
-        {"overshoot": 0.5, "overshoot_time": 5, "drop_time": 4, "end_time": 55 / 3},
+        {
+            "overshoot": 0.5,
+            "overshoot_time": 5,
+            "drop_time": 4,
+            "end_time": 9 + 21 * (0.18 - 0.155 / 0.9) / 0.025,
+        },
     ),
     "overshoot of 0.15 %": (Path(PAIR, _bump(4.5e-4), 1e3), {"overshoot_time": 5}),
     "overshoot of 0.05 %": (Path(PAIR, _bump(1.5e-4), 1e3), {"overshoot": math.nan}),
