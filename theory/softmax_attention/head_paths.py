@@ -91,7 +91,7 @@ def path_times(times: FloatArray, rate: float) -> FloatArray:
     latest = float(np.max(times, initial=0.0))
     # Nothing moves at the rate 0.
     first = max(_FIRST_TIME / rate, _LEAST_TIME * latest) if rate > 0 else math.inf
-    between = np.empty(0)
+    between = np.array([])
     if latest > first:
         count = int(np.log(latest / first) / np.log(_TIME_RATIO)) + 2
         between = np.geomspace(first, latest, count)[:-1]

@@ -225,9 +225,9 @@ def _bump(height: float) -> Series:
 
 
 def _parabola_and_ramp(t: FloatArray) -> FloatArray:
-    """s = 0.5 − (t − 5)²/50 up to 9, and linear from there to 0.155 at 30, which is exact between few times, too."""
+    """s = 0.5 − (t − 5)²/50 up to 9, and linear from there to 0.155 at 22: it ends between few times of the ramp."""
     parabola = 0.5 - (np.clip(t, 1, 9) - 5) ** 2 / 50
-    return np.asarray(parabola - 0.025 * (np.clip(t, 9, 30) - 9) / 21)
+    return np.asarray(parabola - 0.025 * (np.clip(t, 9, 22) - 9) / 13)
 
 
 def _tail(size: float, left: float = 0.01) -> Series:
@@ -327,7 +327,7 @@ PATHS: Mapping[str, tuple[Path, dict[str, float]]] = {
             "overshoot": 0.5,
             "overshoot_time": 5,
             "drop_time": 4,
-            "end_time": 9 + 21 * (0.18 - 0.155 / 0.9) / 0.025,
+            "end_time": 9 + 13 * (0.18 - 0.155 / 0.9) / 0.025,
         },
     ),
     "overshoot of 0.15 %": (Path(PAIR, _bump(4.5e-4), 1e3), {"overshoot_time": 5}),
