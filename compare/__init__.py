@@ -18,6 +18,7 @@ from .evidence.judges import (
 from .evidence.verdict import Verdict
 from .exact_statistics import population_statistics
 from .first_drops import fitted_scale
+from .fits import FitErrors, FitOverlay, fit_errors
 from .ledger.ledger import Ledger
 from .ledger.registry import claim
 from .ledger.verification import verify
@@ -40,6 +41,8 @@ __all__ = [
     "ErrorCurve",
     "Evidence",
     "Fit",
+    "FitErrors",
+    "FitOverlay",
     "HeadLayout",
     "Ledger",
     "Measures",
@@ -63,6 +66,7 @@ __all__ = [
     "error_along_run",
     "error_curve",
     "errors_along_training",
+    "fit_errors",
     "fitted_scale",
     "hessian",
     "hessian_index",

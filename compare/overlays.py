@@ -1,5 +1,7 @@
 """A curve of the theory over a trajectory of the simulation."""
 
+import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +16,9 @@ from ..runtime.files import AnyPath, as_path, read_arrays, write_atomically
 from ..runtime.time_axis import draw_losses, line_style
 from ..simulate import Trajectory, load
 from ..simulate.attention.initialisation import restricted
+from ..theory.asymptotics import Equivalent
 from .conventions import notes_on_conventions
+from .fits import FitErrors, FitOverlay, overlay_of_fits
 from .loss_curves import LossCurve, load_curve
 from .metrics.curves import exit_times, l2_gap, plateau_heights, resample, sup_gap
 from .metrics.flatness import steepness_of
@@ -211,11 +215,26 @@ class Overlay(Displayed):
         return times
 
 
+@typing.overload
 def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overlay:
+    """A curve over a run."""
+
+
+@typing.overload
+def overlay(curve: Sequence[Equivalent], run: FitErrors) -> FitOverlay:
+    """Equivalents over ridge fits."""
+
+
+def overlay(
+    curve: LossCurve | Trajectory | Sequence[Equivalent],
+    run: Trajectory | LossCurve | FitErrors,
+) -> Overlay | FitOverlay:
     """The `Overlay` of a predicted curve and a run, in either order, at the times of the run that the curve covers.
 
-    The curve is a `TimeCourse`, the `ReducedFlow` of softmax heads, or an object of yours with flow_time, loss, source
-    and save. Between its own times it is interpolated linearly: compute it at `run.flow_time` for exact gaps.
+    The curve is a `TimeCourse`, the `ReducedFlow` of softmax heads, an `ErrorCurve`, or an object of yours with
+    flow_time, loss, source and save. Between its own times it is interpolated linearly: compute it at `run.flow_time`
+    for exact gaps. The equivalents of several numbers of sequences, in a list, and the `fit_errors` of the same numbers
+    make a `FitOverlay`.
     TypeError unless one of the two is such a curve and the other a run; ValueError if they share no two times, if both
     state their task or model and these differ (`notes` say where one does not), or if the run has another number of
     outputs than the curve.
@@ -230,6 +249,8 @@ def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overl
     >>> overlay(time_course(task, model, run.flow_time, start), run).l2_gap < 0.05
     True
     """
+    if isinstance(run, FitErrors):
+        return overlay_of_fits(_equivalents(curve), run)
     theory, simulation = _theory_and_simulation(curve, run)
     refuse_other_outputs(simulation, _outputs_of_curve(theory), "the curve is")
     notes = notes_on_conventions(theory, simulation)
@@ -256,6 +277,18 @@ def overlay(curve: LossCurve | Trajectory, run: Trajectory | LossCurve) -> Overl
         predicted=resample(theory_times, theory.loss[order], shared_times),
         observed=simulation.loss[covered],
         notes=notes,
+    )
+
+
+def _equivalents(candidate: object) -> Sequence[Equivalent]:
+    """The equivalents of a list; TypeError for anything else."""
+    if isinstance(candidate, Sequence) and all(
+        isinstance(each, Equivalent) for each in candidate
+    ):
+        return candidate
+    raise TypeError(
+        "overlay takes fit_errors with a list of what deterministic_equivalent returns, one for each number of "
+        f"sequences, not {type(candidate).__name__}"
     )
 
 
