@@ -20,7 +20,7 @@ ATTENTION = ("attention_only_2", "attention_only_1")
 
 SYMBOLS = 31
 OV_RANK = 6
-"""Dimension of the subspaces of OV, below its effective rank of 7 to 8 at the end."""
+"""Dimension of the subspaces of OV, below its effective rank at the end: 7 to 8 where a network adds, else more."""
 
 _OF_ADDITION = TensorNames(query="Q", key="K", value="V", output="O", embedding="E")
 _OF_ATTENTION = TensorNames(query_key="qk", output_value="ov")
@@ -45,7 +45,7 @@ def measures_of(name: str) -> Measures:
     """What is measured of the weights of a stored network."""
     (path,) = (path for path in reference_checkpoints() if path.stem == name)
     if name in ATTENTION:
-        return measure_files(path, _OF_ATTENTION)
+        return measure_files(path, _OF_ATTENTION, rank={"output_value": OV_RANK})
     return measure_files(
         path, _OF_ADDITION, rank={"output_value": OV_RANK}, symbols=SYMBOLS
     )

@@ -74,21 +74,24 @@ def spectral_measures(context: RunContext) -> "Figure":
 
     (a) to (e): two networks of one layer that learn addition modulo 31, which differ in the pairs left out of training:
     accuracy on those; mean effective rank of QK and, pale, marginalised; of OV; subspace distance of OV to the end, of
-    rank 6; share of the embedding's power in its five strongest frequencies, and the threshold of the claim. (f), (g):
-    attention alone on periodic sequences: loss on their repeated part; effective ranks of QK in each head of the last
-    layer and, pale, of the first of two. (h), (i): the coefficients p q of one linear layer along gradient flow, for
-    six variances of x from 1 to 1/32: effective rank at N = 20 and 2,000 and (dashed) in the limit N → ∞, which dips as
-    the first mode is learned, and subspace distance of rank 3, which falls as a mode enters the leading three. The two
-    networks that add cannot be told apart by ranks and distances; the rise after the dip is in the second layer alone.
+    rank 6, beside that of attention alone; share of the embedding's power in its five strongest frequencies, and the
+    threshold of the claim. (f), (g): attention alone on periodic sequences: loss on their repeated part; effective
+    ranks of QK in each head of the last layer and, pale, of the first of two. (h), (i): the coefficients p q of one
+    linear layer along gradient flow, for six variances of x from 1 to 1/32: effective rank at N = 20 and 2,000 and
+    (dashed) in the limit N → ∞, which dips as the first mode is learned, and subspace distance of rank 3, which falls
+    as a mode enters the leading three. The two networks that add cannot be told apart by ranks and distances; the rise
+    after the dip is in the second layer alone.
     """
     figure, grid = panels(3, 3, (PAGE, 5.2))
     axes: list[Axes] = grid.ravel().tolist()
     for network, colour in zip(ADDITION, COLOURS, strict=False):
         _draw_addition(axes[:5], network, colour)
     for network, colour in zip(ATTENTION, COLOURS[2:], strict=False):
-        _draw_attention(axes[5:7], network, colour)
+        _draw_attention([axes[3], *axes[5:7]], network, colour)
     _draw_theory(axes[7:])
-    panel_titles(axes, ["addition"] * 5 + ["attention"] * 2 + ["theory"] * 2)
+    titles = ["addition"] * 5 + ["attention"] * 2 + ["theory"] * 2
+    titles[3] = "both"
+    panel_titles(axes, titles)
     for ax, label in zip(axes, LABELS, strict=True):
         ax.set_xlabel("steps")
         ax.set_ylabel(label)
@@ -129,10 +132,13 @@ def _draw_addition(axes: "list[Axes]", network: str, colour: str) -> None:
 
 
 def _draw_attention(axes: "list[Axes]", network: str, colour: str) -> None:
-    """Loss and ranks of a network of attention alone, in two axes."""
+    """Distance of OV, loss and ranks of a network of attention alone, in three axes."""
     found = measures_of(network)
     assert found.query_key is not None
-    loss_ax, rank_ax = axes
+    assert found.output_value is not None
+    distance_ax, loss_ax, rank_ax = axes
+    distances = _mean(found.output_value.subspace_distance)
+    simulated(distance_ax, found.steps, distances, color=colour)
     log = stored(network)["log"].astype(np.float64)
     simulated(loss_ax, log[:, 0], log[:, 2], color=colour, label=NAMES[network])
     ranks = found.query_key.effective_rank  # (T, layers · 2)

@@ -119,7 +119,7 @@ def _draw_gaps(ax: "Axes", times: FloatArray) -> None:
         task = mode_task(STAIRCASE, N)
         alone = mode_flow(task, _start(), _start(), times, law="decoupled").loss
         gap = np.abs(loss - alone)
-        ax.plot(times, gap, color=COLOURS[number], label=f"$N = {N:,}$")
+        ax.plot(times, gap, color=COLOURS[number], label=f"$N$ = {N:,}")
     ax.set(yscale="log", ylabel="gap of the loss", ylim=(1e-9, 100))
     ax.legend(ncols=2, loc="upper left", columnspacing=1.0)
 
