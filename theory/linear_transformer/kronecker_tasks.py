@@ -33,7 +33,7 @@ from ..ode import flow_times, in_units, integrate
 from .mode_points import layer_weights
 from .mode_tasks import one_layer
 
-# Ratios n/h among which the best is sought before it is refined: filters change over a factor of ten.
+# Ratios n/h between which stationary ones are sought: filters change over a factor of ten.
 _RATIOS = 400
 
 
@@ -67,7 +67,8 @@ class KroneckerTask(NamedTuple):
 class KroneckerMinimum(Displayed):
     """The least loss over p (K, K) and q (D, D), at the scale |p| = |q|; `loss` in units of y².
 
-    `noise_ratio` ν makes p ∝ Γ (Γ + ν 1)⁻¹, a Wiener filter over the outputs, 0 without noise in the context.
+    `noise_ratio` ν makes p ∝ Γ (Γ + ν 1)⁻¹, a Wiener filter over the outputs, where Γ is taken in units in which its
+    trace is K; it is 0 without noise in the context.
     """
 
     p: FloatArray
@@ -275,49 +276,36 @@ def _drop(law: KroneckerTask, ν: FloatArray) -> FloatArray:
 
 
 def _best_noise_ratio(law: KroneckerTask) -> float:
-    """ν = kσ² tr(QΛ)/h of the least loss: h lies between the least and the largest curvature times tr(QΛ)."""
-    from scipy.optimize import minimize_scalar
-
-    varies = law.signal > 0
-    if law.noise == 0 or not np.any(varies) or law.linear == 0:
-        return 0.0
-    bounds = law.single * law.noise / law.curvature[varies]
-    least, most = float(np.min(bounds)), float(np.max(bounds))
-    grid = np.geomspace(least, most, _RATIOS) if most > least else np.array([least])
-    best = int(np.argmax(_drop(law, grid)))
-    around = np.log(grid[[max(best - 1, 0), min(best + 1, len(grid) - 1)]])
-    if around[0] == around[1]:
-        return float(grid[best])
-    found = minimize_scalar(
-        lambda u: -float(_drop(law, np.exp([u]))[0]),
-        bounds=tuple(around),
-        method="bounded",
-        options={"xatol": 1e-12},
-    )
-    return _refined(law, float(np.exp(found.x)))
-
-
-def _refined(law: KroneckerTask, ν: float) -> float:
-    """A noise ratio near the best by the fixed point ν = kσ² Σx²/Σ c x², which is flat there."""
-    for _ in range(100):
-        ν = float(_next_noise_ratio(law, np.array([ν]))[0])
-    return ν
+    """The stationary ν of the least loss."""
+    ratios = stationary_noise_ratios(law)
+    drops = _drop(law, np.array(ratios))
+    return ratios[int(np.argmax(drops))]
 
 
 def stationary_noise_ratios(law: KroneckerTask) -> tuple[float, ...]:
-    """Every ν = kσ² tr(QΛ)/h of the best q beside its own filter: the filters at which p and q both rest."""
-    best = _best_noise_ratio(law)
+    """Every ν = kσ² tr(QΛ)/h of the best q beside its own filter, by size: where p and q both rest.
+
+    There is one, except for tens of outputs and inputs of which one varies thousands of times as much as the others.
+    """
+    from scipy.optimize import brentq
+
     varies = law.signal > 0
-    bounds = law.single * law.noise / law.curvature[varies]
-    if best == 0 or np.ptp(bounds) == 0:
-        return (best,)
-    # The map from ν to the next one goes into these bounds, so that its fixed points lie within them.
-    grid = np.geomspace(np.min(bounds), np.max(bounds), _RATIOS)
-    gaps = _next_noise_ratio(law, grid) - grid
-    crossings = np.flatnonzero(np.sign(gaps[1:-1]) != np.sign(gaps[2:]))
-    if len(crossings) <= 1:
-        return (best,)
-    return tuple(float(grid[1 + place]) for place in crossings)
+    if law.noise == 0 or not np.any(varies) or law.linear == 0:
+        return (0.0,)
+
+    def gap(u: FloatArray) -> FloatArray:
+        return np.log(_next_noise_ratio(law, np.exp(u))) - u
+
+    # h lies between the least and the largest curvature times tr(QΛ): beyond, the gap has a sign.
+    bounds = np.log(law.single * law.noise / law.curvature[varies])
+    grid = np.linspace(np.min(bounds) - 1, np.max(bounds) + 1, _RATIOS)
+    falls = gap(grid) > 0
+    crossings = np.flatnonzero(falls[:-1] != falls[1:])
+    roots = [
+        brentq(lambda u: gap(np.array([u]))[0], *grid[place : place + 2], xtol=1e-15)
+        for place in crossings
+    ]
+    return tuple(float(np.exp(root)) for root in roots)
 
 
 def _next_noise_ratio(law: KroneckerTask, ν: FloatArray) -> FloatArray:

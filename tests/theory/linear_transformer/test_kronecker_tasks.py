@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 from attndyn import Merged, Task
 from attndyn.teachers import Gaussian
-from attndyn.theory import population
+from attndyn.theory import fixed_points, population
 from attndyn.theory.linear_attention.merged import matrix_amplitudes
 from attndyn.theory.linear_transformer import (
     kronecker_flow,
@@ -16,6 +16,10 @@ from attndyn.theory.linear_transformer import (
     merged_equivalent,
     mode_fixed_points,
     wiener_filter,
+)
+from attndyn.theory.linear_transformer.kronecker_tasks import (
+    kronecker_task,
+    stationary_noise_ratios,
 )
 
 from .laws import modes
@@ -135,6 +139,44 @@ def test_random_weights_drop_once_as_they_get_small():
     assert errors[1] < errors[0] / 50
     p = full.p[-1] / np.linalg.norm(full.p[-1])
     assert np.abs(p) == pytest.approx(np.eye(4) / 2, abs=1e-3)
+
+
+def test_where_nothing_varies_p_and_q_are_zero():
+    # The first input has no teachers, and the second is always 0.
+    teachers = Gaussian.kronecker(np.eye(2), np.diag([0, 1]))
+    task = Task([1, 0], teachers=teachers, context_length=5, noise_variance=1)
+    least = kronecker_minimum(task)
+    assert not np.any(least.p)
+    assert not np.any(least.q)
+    with pytest.raises(ValueError, match="nothing to learn"):
+        kronecker_flow(task, np.eye(2), np.eye(2), [1.0])
+
+
+def test_of_three_stationary_filters_the_best_is_the_minimum():
+    # One output and one input vary twenty thousand times as much as 39 others.
+    variances = np.diag([0.43] * 39 + [8000.0])
+    task = Task(
+        [1] * 40,
+        teachers=Gaussian.kronecker(variances, variances),
+        context_length=10**6,
+        noise_variance=1e9,
+    )
+    law = kronecker_task(task, None, "this test")
+    ratios = stationary_noise_ratios(law)
+    assert len(ratios) == 3
+    least = kronecker_minimum(task)
+    assert least.noise_ratio == ratios[0]
+    # Each rests: the best p beside its q is its own filter.
+    for ratio in ratios:
+        γ = law.gamma / (law.gamma + ratio)
+        x = law.signal / (
+            np.sum(γ**2 * law.gamma) * law.curvature
+            + law.single * law.noise * np.sum(γ**2)
+        )
+        h = np.sum(law.curvature * x**2)
+        assert law.single * law.noise * np.sum(x**2) / h == pytest.approx(ratio)
+    with pytest.raises(ArithmeticError, match="3 filters of the outputs"):
+        fixed_points(task, Merged(heads=1, outputs=40))
 
 
 @pytest.mark.parametrize(
