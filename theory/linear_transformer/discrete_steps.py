@@ -14,18 +14,17 @@ from numpy.typing import ArrayLike
 
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import (
-    check_choice,
-    finite_array,
-    positive_number,
-    real_array,
-)
+from ...runtime.checks import check_choice, finite_array, positive_number
 from ...task import Task
 from ..ode import flow_times
 from .many_starts import solve_starts
 from .mode_flows import LAWS, DecoupledRates, ExactModes, ModeFlow, decoupled_rates
 from .mode_losses import loss_of_modes
 from .mode_tasks import ModeTask, mode_task
+from .step_counts import whole_steps
+
+MOST_STEPS = 1_000_000
+"""Of `mode_descent`: they take half a minute."""
 
 
 def mode_descent(
@@ -41,7 +40,7 @@ def mode_descent(
     """p, q and the loss of gradient descent with this rate on L, after `steps` (T,) of them, from p and q (…, D).
 
     The result counts flow time, 2·learning rate·steps. `law` as in `mode_flow`. ValueError for steps that are no whole
-    numbers of zero or more, and as `mode_flow`; ArithmeticError where descent diverges.
+    numbers of zero or more, or above a million, and as `mode_flow`; ArithmeticError where descent diverges.
 
     >>> from attndyn import Task
     >>> from attndyn.teachers import Gaussian
@@ -53,15 +52,15 @@ def mode_descent(
     """
     modes = mode_task(task, model, "mode_descent")
     field = _field(modes, law)
-    counts = real_array(steps, "steps", "()", "(T,)").reshape(-1)
-    whole = np.isfinite(counts) & (counts == np.round(counts))
-    if not np.all(whole & (counts >= 0)):
-        raise ValueError("steps must be whole numbers of zero or more")
+    counts = whole_steps(
+        steps, MOST_STEPS, "modified_flow has the weights at any flow time"
+    )
     h = 2 * positive_number(learning_rate, "learning_rate")
     x = _starts(modes, p, q)
     values = np.empty((len(counts), *x.shape))
     with np.errstate(over="ignore", invalid="ignore"):
-        for step in range(int(np.max(counts, initial=0)) + 1):
+        last = int(np.max(counts))
+        for step in range(last + 1):
             values[counts == step] = x
             x = x + h * field.velocity(x)
     if not np.all(np.isfinite(values)):
@@ -83,7 +82,8 @@ def modified_flow(
 ) -> ModeFlow:
     """The flow dθ/dt = −½∇L − (h/2) H ½∇L, h = 2·learning rate, that descent follows up to O(h²), at times (T,).
 
-    Arguments and errors as `mode_flow` and `mode_descent`.
+    Arguments and errors as `mode_flow` and `mode_descent`; ValueError for steps of more than the time in which the
+    fastest direction grows by e, or shrinks at the start: descent does not follow a flow then.
 
     >>> from attndyn import Task
     >>> from attndyn.teachers import Gaussian
@@ -94,8 +94,23 @@ def modified_flow(
     modes = mode_task(task, model, "modified_flow")
     h = 2 * positive_number(learning_rate, "learning_rate")
     times = flow_times(flow_time)
-    values = solve_starts(_Modified(_field(modes, law), h), _starts(modes, p, q), times)
+    field, start = _field(modes, law), _starts(modes, p, q)
+    _refuse_large_steps(h, field, start)
+    values = solve_starts(_Modified(field, h), start, times)
     return _course(modes, values, times, np.shape(p), law)
+
+
+def _refuse_large_steps(
+    h: float, field: "ExactModes | _DecoupledModes", start: FloatArray
+) -> None:
+    """ValueError for steps of flow time h that a flow does not tell of."""
+    with np.errstate(over="ignore"):
+        rate = field.fastest_rate(start)
+    if h * rate > 1:
+        raise ValueError(
+            f"descent at the learning rate {h / 2:g} does not follow a flow from this start, whose fastest rate is "
+            f"{rate:.4g}: take a rate of {0.5 / rate:.4g} or less, or follow the steps by mode_descent"
+        )
 
 
 class _DecoupledModes(NamedTuple):
@@ -107,13 +122,6 @@ class _DecoupledModes(NamedTuple):
         """dx/dt (S, 2, D) at x (S, 2, D)."""
         residual = self.rates.growth - self.rates.curvature * x[:, 0] * x[:, 1]
         return np.asarray(residual[:, None] * x[:, ::-1])
-
-    def jacobian(self, x: FloatArray) -> FloatArray:
-        """Derivatives (2D, 2D) of the velocity of one start at x (2, D)."""
-        α, κ = self.rates
-        p, q = x
-        mixed = np.diag(α - 2 * κ * p * q)
-        return -np.block([[np.diag(κ * q**2), -mixed], [-mixed, np.diag(κ * p**2)]])
 
     def fastest_rate(self, x: FloatArray) -> float:
         """The largest growth rate, or curvature at x (S, 2, D)."""
@@ -130,10 +138,23 @@ class _Modified(NamedTuple):
     def velocity(self, x: FloatArray) -> FloatArray:
         """dx/dt (S, 2, D) at x (S, 2, D)."""
         v = self.field.velocity(x)
-        # Dv (2D, 2D) at each start: v turns by (Dv) v as it goes, and a step does not.
-        change = [self.field.jacobian(each) for each in x]
-        turned = np.einsum("sij,sj->si", np.array(change), v.reshape(len(x), -1))
-        return np.asarray(v - self.h / 2 * turned.reshape(x.shape))
+        # v turns by (Dv) v as it goes, and a step does not.
+        return np.asarray(v - self.h / 2 * self._turned(x, v))
+
+    def _turned(self, x: FloatArray, v: FloatArray) -> FloatArray:
+        """(Dv) v (S, 2, D), by differences that are exact for a field of degree 4 or less: this one has degree 3."""
+        fastest = np.max(np.abs(v), axis=(1, 2), keepdims=True)
+        size = np.max(np.abs(x), axis=(1, 2), keepdims=True)
+        # Moves as large as x itself, so that rounding does not count.
+        unit = np.divide(size, fastest, out=np.zeros_like(size), where=fastest > 0)
+        once, twice = (
+            self.field.velocity(x + k * unit * v)
+            - self.field.velocity(x - k * unit * v)
+            for k in (1, 2)
+        )
+        change = (8 * once - twice) / 12
+        turned = np.divide(change, unit, out=np.zeros_like(change), where=unit > 0)
+        return np.asarray(turned)
 
     def jacobian(self, x: FloatArray) -> FloatArray:
         """Derivatives (2D, 2D) at x (2, D), by differences: the implicit solver needs them roughly."""

@@ -17,7 +17,10 @@ from .mode_flows import LAWS, decoupled_rates
 from .mode_losses import half_hessian_of_modes
 from .mode_points import amplitudes_of
 from .mode_tasks import ModeTask, mode_task
+from .units_of_modes import refuse_extreme_units
 
+# Of ten, of variances: curvatures have three powers of that of x.
+_LARGEST_POWER = 60
 # Beyond it and its inverse the squares of p or q leave the numbers of a double.
 _SMALLEST_SCALE = 1e-50
 
@@ -33,8 +36,8 @@ def largest_step(
 
     `scale` multiplies p and divides q of the point where (ωs + σ²) p² = s² q²; "balanced" is that where |p| = |q|, at
     which the flow from small weights ends. `law` "decoupled" is of each mode alone, at that scale of its own minimum.
-    The learning rate η may be half of it. ValueError where the outputs share no basis, or a scale is not positive, or
-    below 1e-50 or above 1e50.
+    The learning rate η may be half of it. ValueError where the outputs share no basis, for variances of x or y
+    beyond 1e±60, and for a scale that is not positive, or beyond 1e±50; ArithmeticError where rounding decides.
 
     >>> from attndyn import Task
     >>> from attndyn.teachers import Gaussian
@@ -43,12 +46,17 @@ def largest_step(
     (np.float64(0.248591), np.float64(0.199454))
     """
     modes = mode_task(task, model, "largest_step")
+    refuse_extreme_units(modes, "largest_step", _LARGEST_POWER)
     check_choice(law, "law", LAWS)
     learned = (
         minimum(task, model).coefficients
         if law == "exact"
         else decoupled_rates(modes).coefficients
     )  # (D,)
+    if np.any(learned < 0):
+        raise ArithmeticError(
+            "the noise of the labels is so far above what x tells of them that rounding decides what is learned"
+        )
     is_balanced = isinstance(scale, str)
     if is_balanced:
         check_choice(scale, "scale", ("balanced",))
@@ -57,13 +65,18 @@ def largest_step(
     if np.any(c <= 0):
         raise ValueError(f"scale must be positive, not {np.min(c):g}")
     curvature = _coupled_curvature if law == "exact" else _decoupled_curvature
-    if not np.all((c >= _SMALLEST_SCALE) & (c <= 1 / _SMALLEST_SCALE)):
-        raise ValueError(
-            f"scale must lie between {_SMALLEST_SCALE:g} and {1 / _SMALLEST_SCALE:g}, as curvatures hold its square"
-        )
+    refuse_extreme_scale(c)
     largest = [curvature(modes, factor * p, q / factor) for factor in c.flat]
     with np.errstate(divide="ignore"):
         return np.asarray(2 / np.array(largest).reshape(c.shape))[()]
+
+
+def refuse_extreme_scale(scale: FloatArray) -> None:
+    """ValueError for scales (…) whose squares, times those of p and q, leave the numbers of a double."""
+    if not np.all((scale >= _SMALLEST_SCALE) & (scale <= 1 / _SMALLEST_SCALE)):
+        raise ValueError(
+            f"scale must lie between {_SMALLEST_SCALE:g} and {1 / _SMALLEST_SCALE:g}, as curvatures hold its square"
+        )
 
 
 def _amplitudes(

@@ -21,10 +21,14 @@ from ...task import Task
 from ...teachers import Gaussian
 from .layer_losses import LayerMoments
 from .mode_tasks import ModeTask, mode_task, one_layer
+from .units_of_modes import refuse_extreme_units
 from .wick_means import length_powers, mean_of_products
 
 MOST_MODES = 3
 """Beyond, the second moments of products fill the memory: they are about D¹² numbers."""
+
+_LARGEST_POWER = 30
+"""Of ten, of variances: moments have four powers of that of x and two of that of y."""
 
 
 class NoiseMoments(NamedTuple):
@@ -68,6 +72,7 @@ def noise_moments(task: Task, model: Parametrization | None, what: str) -> Noise
         raise ValueError(
             f"{what} is computed for up to {MOST_MODES} modes, and here are {D}: simulate.sgd_chains trains them all"
         )
+    refuse_extreme_units(modes, what, _LARGEST_POWER)
     layer = one_layer(task, model, what)
     without = _without_labels(modes, length_powers(task, layer, 4))
     one = _one_label(modes, length_powers(task, layer, 3))

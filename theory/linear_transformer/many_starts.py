@@ -192,6 +192,10 @@ class _OneStart(NamedTuple):
                 values[done:] = relaxation
                 break
             until = int(np.searchsorted(times, stop, side="right"))
+            if until == len(times):
+                ends = times[done:] - now
+                values[done:] = integrate(self.velocity, flat, ends, self.jacobian)
+                break
             ends = np.append(times[done:until], stop) - now
             solution = integrate(self.velocity, flat, ends, self.jacobian)
             values[done:until] = solution[:-1]

@@ -18,10 +18,12 @@ from numpy.typing import ArrayLike
 
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import finite_array, positive_number, whole_number
+from ...runtime.checks import finite_array, positive_number
 from ...runtime.display import Displayed, Summary
 from ...task import Task
 from .noisy_minima import NoisyMinimum, noisy_minimum
+from .sgd_floors import point_of_line, refuse_without_floor
+from .step_counts import prompts_of_a_step
 
 _HALVINGS = 60
 """Halvings of an interval: as many as a double has digits, and some more."""
@@ -76,7 +78,7 @@ def sgd_balance(
     """The scale of SGD after `steps` (T,) from the minimum at `scale` c: dK/dstep = (h²/B)(C_p/c² − C_q c²).
 
     K = |p|² − |q|², and h = 2·rate; the law is of h/B → 0, where the weights stay near the line of minima. ValueError
-    for negative steps, and as `sgd_noise`. Source: derived here.
+    for negative steps, where SGD leaves that line as `sgd_floor` says, and as `sgd_noise`. Source: derived here.
 
     >>> from attndyn import Task
     >>> from attndyn.teachers import Gaussian
@@ -86,12 +88,15 @@ def sgd_balance(
     (array([ 1.644,  0.126, -0.857]), -0.962)
     """
     h = 2 * positive_number(learning_rate, "learning_rate")
-    B = whole_number(batch, "batch")
+    B = prompts_of_a_step(batch)
     start = positive_number(scale, "scale")
     times = np.atleast_1d(finite_array(steps, "steps", "()", "(T,)"))
     if np.any(times < 0):
         raise ValueError(f"steps must be zero or more, not {np.min(times):g}")
     noisy = noisy_minimum(task, model, "sgd_balance")
+    # At both ends of the way SGD has to stay near the line.
+    for end in (start, noisy.stable_scale):
+        refuse_without_floor(point_of_line(noisy, end).curved(), h, B)
     c = _scales_after(noisy, start, h**2 / B * times)
     stable = noisy.stable_scale
     return SgdBalance(

@@ -10,18 +10,25 @@ The excess of L is tr(HΣ), twice that of ½L: (h/2B) tr C to leading order, (h/
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import positive_number, whole_number
+from ...runtime.checks import positive_number
 from ...runtime.display import Displayed, Summary
 from ...task import Task
-from .gradient_noise import hessian_moments, moments_of_modes, noise_at
+from .edge_of_stability import refuse_extreme_scale
+from .gradient_noise import (
+    NoiseMoments,
+    hessian_moments,
+    moments_of_modes,
+    noise_at,
+)
 from .layer_losses import half_hessian_of_layer
-from .noisy_minima import noisy_minimum
+from .noisy_minima import NoisyMinimum, noisy_minimum
+from .step_counts import prompts_of_a_step
 
 _FLAT = 1e-9
 """Share of the largest curvature below which a direction counts as flat: rounding is 1e-15 of it."""
@@ -86,47 +93,101 @@ def sgd_floor(
     (0.927291, 0.01151, 0.01292)
     """
     h = 2 * positive_number(learning_rate, "learning_rate")
-    B = whole_number(batch, "batch")
+    B = prompts_of_a_step(batch)
     noisy = noisy_minimum(task, model, "sgd_floor")
     c = noisy.stable_scale if scale is None else positive_number(scale, "scale")
-    p, q = c * noisy.p, noisy.q / c
-    H = half_hessian_of_layer(moments_of_modes(noisy.moments.modes), p, q)
-    C = noise_at(noisy.moments, p, q)
-
-    curvatures, curved = _curved_directions(H, p, q)  # (2D² − 1,), (2D², 2D² − 1)
-    _refuse_above_edge(h, float(curvatures[-1]))
-    noise = curved.T @ C @ curved
-    additive = float(h / B * np.sum(np.diag(noise) / (2 - h * curvatures)))
-    fourth = _on_directions(hessian_moments(noisy.moments, p, q), curved)
-    Σ = _stationary_covariance(curvatures, noise, fourth, h, B)
+    line = point_of_line(noisy, c)
+    _refuse_flat(line.curvatures)
+    refuse_without_floor(line, h, B)
+    noise = line.directions.T @ line.noise @ line.directions
+    additive = float(h / B * np.sum(np.diag(noise) / (2 - h * line.curvatures)))
+    Σ = _stationary_covariance(line, noise, h, B)
     return SgdFloor(
-        excess=float(curvatures @ np.diag(Σ)),
+        excess=float(line.curvatures @ np.diag(Σ)),
         additive=additive,
-        leading=float(h / (2 * B) * np.trace(C)),
+        leading=float(h / (2 * B) * np.trace(line.noise)),
         scale=c,
         stable_scale=noisy.stable_scale,
-        noise=C,
-        covariance=curved @ Σ @ curved.T,
-        curvatures=np.sort(np.append(curvatures, 0.0)),
-        p=np.diag(p),
-        q=np.diag(q),
+        noise=line.noise,
+        covariance=line.directions @ Σ @ line.directions.T,
+        curvatures=np.sort(np.append(line.curvatures, 0.0)),
+        p=np.diag(line.p),
+        q=np.diag(line.q),
     )
 
 
-def _curved_directions(
-    H: FloatArray, p: FloatArray, q: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Eigenvalues (n − 1,) and eigenvectors (n, n − 1) of H (n, n) across the scale line; ValueError for a flat one."""
+class PointOfLine(NamedTuple):
+    """p and q (D, D) of a minimum at one scale, with `noise` E g gᵀ (2D², 2D²) and one prompt's Hessians there.
+
+    `curvatures` (n,) are eigenvalues of the Hessian of ½L across the line, increasing, with `directions` (2D², n).
+    """
+
+    moments: NoiseMoments
+    p: FloatArray
+    q: FloatArray
+    noise: FloatArray
+    curvatures: FloatArray
+    directions: FloatArray
+
+    def curved(self) -> "PointOfLine":
+        """The same without directions that have next to no curvature."""
+        kept = self.curvatures > _FLAT * self.curvatures[-1]
+        return self._replace(
+            curvatures=self.curvatures[kept], directions=self.directions[:, kept]
+        )
+
+    def rates(self, h: float, batch: int) -> FloatArray:
+        """The matrix G (n², n²) by which a step takes Σ across the line to Σ − h GΣ + h² C/B."""
+        n = len(self.curvatures)
+        H, one = np.diag(self.curvatures), np.eye(n)
+        fourth = hessian_moments(self.moments, self.p, self.q)
+        fourth = _on_directions(fourth, self.directions)
+        # Maps of Σ_jl to (i, m) are matrices by (i, m) and (j, l), and G is symmetric.
+        of_hessian = fourth.transpose(0, 3, 1, 2).reshape(n**2, n**2) - np.kron(H, H)
+        decay = np.kron(H, one) + np.kron(one, H) - h * np.kron(H, H)
+        return np.asarray(decay - h / batch * of_hessian)
+
+
+def point_of_line(noisy: NoisyMinimum, scale: float) -> PointOfLine:
+    """The minimum at p → cp, q → q/c; ValueError for a scale whose square leaves the numbers of a double."""
+    refuse_extreme_scale(np.asarray(scale))
+    p, q = scale * noisy.p, noisy.q / scale
+    H = half_hessian_of_layer(moments_of_modes(noisy.moments.modes), p, q)
     along = np.concatenate([p.ravel(), -q.ravel()])
     # The first column of a complete QR decomposition is along the line, the others across it.
     across = np.linalg.qr(along[:, None], mode="complete").Q[:, 1:]
     curvatures, vectors = np.linalg.eigh(across.T @ H @ across)
+    noise = noise_at(noisy.moments, p, q)
+    return PointOfLine(
+        noisy.moments, p, q, noise, curvatures, np.asarray(across @ vectors)
+    )
+
+
+def _refuse_flat(curvatures: FloatArray) -> None:
+    """ValueError for a direction across the line that has next to no curvature."""
     if curvatures[0] <= _FLAT * curvatures[-1]:
         raise ValueError(
-            "the loss is flat at its minimum along a direction other than the scale, so that SGD diffuses there: leave "
-            "out the modes that do not vary, or are at the threshold of being learned"
+            "the loss is flat at its minimum along a direction other than the scale, or more than 10⁹ times as steep "
+            "along another, so that SGD diffuses there: leave out modes that hardly vary or are at the threshold of "
+            "being learned, and take a scale near the stable one"
         )
-    return curvatures, np.asarray(across @ vectors)
+
+
+def refuse_without_floor(line: PointOfLine, h: float, batch: int) -> None:
+    """ValueError for steps of flow time h of 2/λ_max or more, and where the second moments of SGD grow."""
+    largest = float(line.curvatures[-1])
+    if h >= 2 / largest:
+        raise ValueError(
+            f"SGD has no floor at the learning rate {h / 2:g}: h = 2·learning rate must be below 2/λ_max = "
+            f"{2 / largest:.6g}"
+        )
+    slowest = float(np.linalg.eigvalsh(line.rates(h, batch))[0])
+    if slowest <= 0:
+        raise ValueError(
+            f"SGD has no floor at the learning rate {h / 2:g} with {batch} prompts a step: the noise of the Hessian "
+            f"multiplies second moments by {1 - h * slowest:.4g} in a step, so that a larger batch or a smaller rate "
+            "is needed"
+        )
 
 
 def _on_directions(fourth: FloatArray, directions: FloatArray) -> FloatArray:
@@ -136,32 +197,9 @@ def _on_directions(fourth: FloatArray, directions: FloatArray) -> FloatArray:
     )
 
 
-def _refuse_above_edge(h: float, largest: float) -> None:
-    """ValueError for steps of flow time h of 2/λ_max or more."""
-    if h >= 2 / largest:
-        raise ValueError(
-            f"SGD has no floor at the learning rate {h / 2:g}: h = 2·learning rate must be below 2/λ_max = "
-            f"{2 / largest:.6g}"
-        )
-
-
 def _stationary_covariance(
-    curvatures: FloatArray, noise: FloatArray, fourth: FloatArray, h: float, batch: int
+    line: PointOfLine, noise: FloatArray, h: float, batch: int
 ) -> FloatArray:
-    """Σ (n, n) in the basis where H is diagonal, for the noise C (n, n) and E H ⊗ H (n, n, n, n)."""
-    n = len(curvatures)
-    H = np.diag(curvatures)
-    one = np.eye(n)
-    # Maps of Σ_jl to (i, m) are matrices by (i, m) and (j, l). A step takes Σ to Σ − h GΣ + h² C/B, with a symmetric G.
-    of_hessian = fourth.transpose(0, 3, 1, 2).reshape(n**2, n**2) - np.kron(H, H)
-    decay = np.kron(H, one) + np.kron(one, H) - h * np.kron(H, H)
-    G = decay - h / batch * of_hessian
-    slowest = float(np.linalg.eigvalsh(G)[0])
-    if slowest <= 0:
-        raise ValueError(
-            f"SGD has no floor at the learning rate {h / 2:g} with {batch} prompts a step: the noise of the Hessian "
-            f"multiplies second moments by {1 - h * slowest:.4g} in a step, so that a larger batch or a smaller rate "
-            "is needed"
-        )
-    Σ = np.linalg.solve(G, (h / batch * noise).ravel())
-    return np.asarray(Σ.reshape(n, n))
+    """Σ (n, n) on the directions of a point, for the noise C (n, n) on them."""
+    Σ = np.linalg.solve(line.rates(h, batch), (h / batch * noise).ravel())
+    return np.asarray(Σ.reshape(noise.shape))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import finite_array, positive_number, real_array, whole_number
+from ...runtime.checks import finite_array, positive_number
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from .gradient_noise import NoiseMoments, moments_of_modes, noise_at, noise_moments
@@ -26,6 +26,10 @@ from .layer_losses import (
     half_hessian_of_layer,
     loss_of_layer,
 )
+from .step_counts import prompts_of_a_step, whole_steps
+
+MOST_STEPS = 100_000
+"""Of `sgd_means`: they take a minute for two modes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,8 +77,8 @@ def sgd_means(
 ) -> SgdMoments:
     """Means and covariance of SGD with this rate on L and `batch` fresh prompts a step, from diagonal p and q (D,).
 
-    p and q are in the coordinates of the modes, `steps` (T,) whole numbers that increase. ValueError as `sgd_noise`;
-    ArithmeticError where the moments diverge. Source: derived here.
+    p and q are in the coordinates of the modes, `steps` (T,) whole numbers that increase, up to 100,000. ValueError as
+    `sgd_noise`; ArithmeticError where the moments diverge. Source: derived here.
 
     >>> from attndyn import Task
     >>> from attndyn.teachers import Gaussian
@@ -86,24 +90,30 @@ def sgd_means(
     noise = noise_moments(task, model, "sgd_means")
     D = noise.modes.dimension
     h = 2 * positive_number(learning_rate, "learning_rate")
-    law = _Law(noise, moments_of_modes(noise.modes), h, whole_number(batch, "batch"))
+    law = _Law(noise, moments_of_modes(noise.modes), h, prompts_of_a_step(batch))
     start = [
         finite_array(value, name, "(D,)", D=D) for name, value in (("p", p), ("q", q))
     ]
     m = np.array([np.diag(value) for value in start])
-    at = _whole_steps(steps)
+    at = whole_steps(
+        steps, MOST_STEPS, "sgd_floor and sgd_balance know what they tend to"
+    )
+    if np.any(np.diff(at) <= 0):
+        raise ValueError(f"steps must increase, and these do not: {at.tolist()}")
 
+    recorded = {int(step) for step in at}
     Σ = np.zeros((2 * D**2, 2 * D**2))
     means = []
     covariances = []
     with np.errstate(over="ignore", invalid="ignore"):
-        for step in range(at[-1] + 1):
-            if step in at:
+        for step in range(int(at[-1]) + 1):
+            if step > 0:
+                m, Σ = law.after_step(m, Σ)
+                law.refuse_divergence(m, Σ)
+            if step in recorded:
                 means.append(m)
                 covariances.append(Σ)
-            m, Σ = law.after_step(m, Σ)
-            law.refuse_divergence(m, Σ)
-    return _course(law, np.array(at), np.array(means), np.array(covariances))
+    return _course(law, at, np.array(means), np.array(covariances))
 
 
 class _Law(NamedTuple):
@@ -122,7 +132,7 @@ class _Law(NamedTuple):
         added = noise_at(self.noise, p, q) - np.outer(drift, drift)
         spread = self._half_gradient_of_spread(m, Σ)
         later = m - self.h * (drift + spread).reshape(m.shape)
-        return later, keeps @ Σ @ keeps + self.h**2 / self.batch * added
+        return later, keeps @ Σ @ keeps + self.h / self.batch * self.h * added
 
     def refuse_divergence(self, m: FloatArray, Σ: FloatArray) -> None:
         """ArithmeticError unless all moments are finite."""
@@ -146,15 +156,6 @@ class _Law(NamedTuple):
         shifts = roots.reshape(len(Σ), *m.shape)
         around = self._half_gradient(m + shifts) + self._half_gradient(m - shifts)
         return np.asarray(np.sum(around / 2 - self._half_gradient(m), axis=0))
-
-
-def _whole_steps(steps: ArrayLike) -> list[int]:
-    """Steps (T,) as whole numbers; ValueError unless they increase from 0 or more."""
-    counts = real_array(steps, "steps", "()", "(T,)").reshape(-1)
-    whole = np.all(np.isfinite(counts)) and np.all(counts == np.round(counts))
-    if not whole or counts[0] < 0 or np.any(np.diff(counts) <= 0):
-        raise ValueError("steps must be whole numbers of zero or more that increase")
-    return [int(count) for count in counts]
 
 
 def _course(

@@ -130,6 +130,10 @@ def test_the_edge_is_that_of_the_hessian_of_all_of_p_and_q(seed):
             "whole numbers",
         ),
         (
+            lambda task: mode_descent(task, [1, 1], [1, 1], [10**8], learning_rate=0.1),
+            "1,000,000 at most, not 100,000,000: modified_flow",
+        ),
+        (
             lambda task: mode_descent(task, [1, 1], [1, 1], [1], learning_rate=0),
             "learning_rate must be positive",
         ),
@@ -139,6 +143,20 @@ def test_the_edge_is_that_of_the_hessian_of_all_of_p_and_q(seed):
             ),
             "one shape",
         ),
+        (
+            lambda task: modified_flow(task, [1, 1], [1, 1], [1.0], learning_rate=1),
+            r"does not follow a flow from this start, whose fastest rate is",
+        ),
+        (
+            lambda task: modified_flow(
+                task, [1e200, 1], [1, 1], [1.0], learning_rate=1e-9
+            ),
+            r"does not follow a flow from this start, whose fastest rate is inf",
+        ),
+        (
+            lambda task: largest_step(modes([1e-160, 1e-161], 5)),
+            "that of x is 1e-160: take units in which it is between 1e-60 and 1e60",
+        ),
         (lambda task: largest_step(task, "canonical"), "scale must be one of balanced"),
         (lambda task: largest_step(task, [1, 0]), "scale must be positive"),
         (lambda task: largest_step(task, [1, 1e200]), "scale must lie between"),
@@ -147,6 +165,12 @@ def test_the_edge_is_that_of_the_hessian_of_all_of_p_and_q(seed):
 def test_what_cannot_be_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(modes([1, 0.5], 5))
+
+
+def test_what_rounding_decides_is_said():
+    noisy = modes([1, 0.5], 5, noise=1e20)
+    with pytest.raises(ArithmeticError, match="rounding decides what is learned"):
+        largest_step(noisy, "balanced")
 
 
 def test_divergence_is_said():

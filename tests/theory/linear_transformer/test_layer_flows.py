@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from attndyn import Task
+from attndyn import Merged, Task
 from attndyn.teachers import Gaussian, Pool
+from attndyn.theory import time_course
 from attndyn.theory.linear_transformer import layer_flow, layer_loss, mode_flow
 from attndyn.theory.linear_transformer.mode_points import on_basis
 
@@ -53,3 +54,12 @@ def test_teachers_that_move_the_other_blocks_are_refused():
     assert layer_loss(task, np.eye(2), np.eye(2)) > 0
     with pytest.raises(ValueError, match="−W has the law of W"):
         layer_flow(task, np.eye(2), np.eye(2), [1.0])
+
+
+def test_a_time_course_says_that_it_is_without_decay():
+    task = Task([1, 0.5], teachers=Gaussian.shared_basis([1, 1]), context_length=4)
+    model = Merged(heads=1, outputs=2)
+    weights = {name: np.ones(shape) for name, shape in model.shapes(2).items()}
+    for start in (0.1, weights):
+        course = time_course(task, model, [0.0], start)
+        assert course.settings["weight_decay"] == 0.0

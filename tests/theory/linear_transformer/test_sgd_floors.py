@@ -84,3 +84,20 @@ def test_a_mode_that_is_off_adds_noise() -> None:
     assert floor.excess > floor.leading
     assert "stable" in repr(floor)
     assert set(floor.to_dict()) >= {"excess", "leading"}
+
+
+def test_units_beyond_a_double_are_refused() -> None:
+    for s, ω in ((1e-60, 1), (1e80, 1), (1, 1e120)):
+        task = Task([s], teachers=Gaussian.shared_basis([ω]), context_length=2)
+        with pytest.raises(ValueError, match="take units in which it is between"):
+            sgd_floor(task, 1e-3, 32)
+
+
+def test_a_scale_far_from_the_stable_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="take a scale near the stable one"):
+        sgd_floor(TASK, 1e-12, 32, scale=1e-3)
+
+
+def test_a_batch_beyond_any_data_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch may be 10¹⁵ at most"):
+        sgd_floor(TASK, 1e-3, 10**400)

@@ -30,6 +30,16 @@ def test_large_batches_are_descent_without_noise() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(ArithmeticError, match="moments diverge"):
         sgd_means(TASK, START, START, [400], learning_rate=1.0, batch=1)
-    for steps in ([0.5], [3, 2], [-1]):
-        with pytest.raises(ValueError, match="steps must be whole numbers"):
+    for steps, message in (
+        ([0.5], "steps must be whole numbers"),
+        ([-1], "steps must be whole numbers"),
+        ([3, 2], "steps must increase"),
+        ([10**8], "100,000 at most, not 100,000,000: sgd_floor"),
+    ):
+        with pytest.raises(ValueError, match=message):
             sgd_means(TASK, START, START, steps, learning_rate=0.01, batch=1)
+
+
+def test_the_start_is_known_at_any_rate() -> None:
+    means = sgd_means(TASK, START, START, [0], learning_rate=1e200, batch=1)
+    assert means.p.tolist() == [START]
