@@ -1,4 +1,4 @@
-"""Random starts: entries off the modes, the order in which modes are learned, and least losses without a basis."""
+"""Random starts: entries off the modes, and the order in which modes are learned."""
 
 from functools import cache
 
@@ -7,10 +7,9 @@ import numpy as np
 from ....runtime.arrays import FloatArray
 from ....simulate import flow
 from ....task import Task
-from ....teachers import Gaussian, Pool
+from ....teachers import Pool
 from ....theory.linear_transformer import (
     half_times,
-    kronecker_minimum,
     layer_loss,
 )
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
@@ -45,22 +44,11 @@ SWAP_STEP = 0.4
 SWAP_TIME = 12.0
 """Until one mode of every start but 1 of 20,000 is half learned."""
 
-# Γ and Ω that are not diagonal and do not commute with Λ.
-GAMMA = np.array([[2.0, 0.5], [0.5, 0.4]])
-OMEGA = np.array([[0.7, -0.3], [-0.3, 1.1]])
-NOISE = 0.5
-SEARCHES = 3
-SEARCH_BOUND = 1e-8
-"""A search ends within this of the least loss, whose curvature along the line of scales is 0."""
-
 A_LIST = "a finite list of teachers"
 OWN_RATES = "s² for s_i s_j"
 NO_SIGN = "each teacher as likely as W with all signs"
 TWO_NUMBERS = "χ² of two numbers, p + q and p − q"
 BY_INPUT = "rates s for s²"
-NO_FILTER = "p ∝ 1"
-NO_NOISE = "without noise"
-AS_GAMMA = "p ∝ Γ"
 
 
 def _random_layer(context: RunContext) -> FloatArray:
@@ -221,67 +209,6 @@ def _probability_of_two(rates: FloatArray, constants: FloatArray) -> float:
     return float(value)
 
 
-# Kronecker teachers
-
-
-def _kronecker_task(gamma: FloatArray, noise: float) -> Task:
-    return Task(
-        [1.3, 0.4],
-        teachers=Gaussian.kronecker(gamma, OMEGA),
-        context_length=4,
-        noise_variance=noise,
-    )
-
-
-def _searched(context: RunContext) -> list[FloatArray]:
-    """The least loss over all entries of p and q that searches from random starts find."""
-    from scipy.optimize import minimize
-
-    task = _kronecker_task(GAMMA, NOISE)
-    generator = np.random.default_rng(context.seeds(1)[0])
-
-    def loss(weights: FloatArray) -> tuple[float, FloatArray]:
-        p, q = weights.reshape(2, 2, 2)
-        result = layer_loss(task, p, q, gradient=True)
-        return float(result.loss), np.concatenate(
-            [result.by_p.ravel(), result.by_q.ravel()]
-        )
-
-    options = {"gtol": 1e-10, "ftol": 1e-15, "maxiter": 3000}
-    found = [
-        minimize(loss, start, jac=True, method="L-BFGS-B", options=options).fun
-        for start in generator.normal(size=(SEARCHES, 8))
-    ]
-    return [np.array([min(found)])]
-
-
-def _stated_least(context: RunContext, control: str) -> list[FloatArray]:
-    return [np.array([_least_of(control)])]
-
-
-def _least_of(control: str) -> float:
-    """The loss of a Wiener filter over the outputs, or of another p."""
-    task = _kronecker_task(GAMMA, NOISE)
-    if control == NO_FILTER:
-        # p = c 1 knows of Γ its trace alone, and is the best where Γ ∝ 1.
-        even = np.trace(GAMMA) / len(GAMMA) * np.eye(len(GAMMA))
-        return kronecker_minimum(_kronecker_task(even, NOISE)).loss
-    if control == NO_NOISE:
-        clean = kronecker_minimum(_kronecker_task(GAMMA, 0.0)).loss
-        return clean + task.outputs * task.query_noise_variance
-    least = kronecker_minimum(task)
-    if control == AS_GAMMA:
-        return _least_along(task, GAMMA, least.q)
-    return least.loss
-
-
-def _least_along(task: Task, p: FloatArray, q: FloatArray) -> float:
-    """The least loss of all multiples of p, in which it is a parabola."""
-    zero, plus, minus = (float(layer_loss(task, c * p, q)) for c in (0, 1, -1))
-    slope, curvature = (plus - minus) / 2, (plus + minus) / 2 - zero
-    return zero - slope**2 / (4 * curvature)
-
-
 CLAIMS = (
     Claim(
         id="modes.alignment",
@@ -338,24 +265,5 @@ CLAIMS = (
         judge=sign_counts_agree,
         controls=(TWO_NUMBERS, BY_INPUT),
         assumes=LOSS,
-    ),
-    Claim(
-        id="modes.kronecker_minimum",
-        title="Without a shared basis the best p is a Wiener filter over the outputs",
-        paper="mainali2025",
-        beyond_paper=True,
-        equation="fixed point of the modes",
-        origin="derived here",
-        statement=r"p \propto \Gamma \left(h\, \Gamma + \tfrac{\sigma^2}{N} \mathrm{tr}(Q\Lambda)\, 1\right)^{-1}, "
-        r"\quad h = \mathrm{tr}(\Omega E_Q)",
-        observable="least loss of searches over all entries of p and q from random starts",
-        limit="none",
-        hypotheses=("E W_ia W_jb = Γ_ij Ω_ab", "null blocks 0"),
-        measure=_searched,
-        predict=_stated_least,
-        judge=equal_within(SEARCH_BOUND),
-        controls=(NO_FILTER, NO_NOISE, AS_GAMMA),
-        assumes=LOSS,
-        tier="fast",
     ),
 )

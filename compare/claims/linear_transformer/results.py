@@ -31,7 +31,7 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Modes follow decoupled equations",
-            ("modes.logistic", "modes.logistic_at_finite_length"),
+            ("modes.courses", "modes.logistic", "modes.logistic_at_finite_length"),
             ("mode_staircases",),
         ),
         Result(
@@ -49,7 +49,14 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "The staircase comes from the shared basis (beyond the paper)",
-            ("modes.one_drop", "modes.kronecker_minimum", "modes_proof.relation"),
+            (
+                "modes.one_drop",
+                "modes.kronecker_minimum",
+                "modes.kronecker_points",
+                "modes.kronecker_flow",
+                "modes.kronecker_drop",
+                "modes_proof.relation",
+            ),
         ),
         Result(
             "Blocks that are left at zero, and 2^m minima (beyond the paper)",
@@ -75,7 +82,14 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Discrete steps (beyond the paper)",
-            ("modes.modified_flow", "modes.edge", "modes.edge_slide"),
+            (
+                "modes.descent",
+                "modes.modified_step",
+                "modes.modified_flow",
+                "modes.edge",
+                "modes.edge_curvature",
+                "modes.edge_slide",
+            ),
         ),
     ),
     "Setting": (
@@ -91,19 +105,28 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
     "Online SGD": (
         Result(
             "The floor of online SGD (beyond the paper)",
-            ("sgd.floor", "sgd.floor_leading", "sgd.floor_larger"),
+            (
+                "sgd.floor",
+                "sgd.floor_leading",
+                "sgd.floor_larger",
+                "sgd.covariance",
+                "sgd.noise",
+            ),
             ("sgd_floor",),
         ),
         Result(
             "The law of balance of online SGD (beyond the paper)",
             (
                 "sgd.balance",
+                "sgd.balance_law",
                 "sgd.balance_conserved_under_flow",
                 "sgd.no_noise_along_scale",
             ),
             ("sgd_floor",),
         ),
-        Result("Moments of online SGD (beyond the paper)", ("sgd.closure",)),
+        Result(
+            "Moments of online SGD (beyond the paper)", ("sgd.closure", "sgd.moments")
+        ),
     ),
     "Spectral measures": (
         Result(

@@ -1,5 +1,6 @@
 """What the claims of this wing share: tasks of modes, weights of one head, and prompts at the nodes of a quadrature."""
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,7 +105,7 @@ def _numbers(task: Task, teacher_count: int, nodes: int) -> _Numbers:
     N, D, K = max(task.context_lengths), task.dimension, task.outputs
     noise_count = N * K if task.noise_variance > 0 else 0
     counts = [2] * teacher_count + [nodes] * (N * D) + [2] * (D + noise_count)
-    z, weights = _product_rule(counts)  # (P, variables)
+    z, weights = product_rule(counts)  # (P, variables)
     places = np.cumsum([teacher_count, N * D, D])
     of_teacher, of_context, of_query, of_noise = np.split(z, places, axis=1)
     if noise_count == 0:
@@ -125,14 +126,24 @@ def _tokens(x: FloatArray, y: FloatArray, x_q: FloatArray) -> FloatArray:
     return np.concatenate([context, query[:, None]], axis=1)
 
 
-def _product_rule(counts: list[int]) -> tuple[FloatArray, FloatArray]:
-    """Nodes (P, V) and weights (P,) of the product of rules with so many nodes for a standard normal number."""
+def product_rule(
+    counts: Sequence[int], halved: Collection[int] = ()
+) -> tuple[FloatArray, FloatArray]:
+    """Nodes (P, V) and weights (P,) of the product of rules with so many nodes for a standard normal number.
+
+    The numbers at the places `halved` have the nodes of zero and more alone, each for itself and its negative.
+    """
     from scipy.special import roots_hermitenorm
 
     rules = []
-    for count in counts:
+    for place, count in enumerate(counts):
         nodes, weights = roots_hermitenorm(count)
-        rules.append((nodes, weights / np.sqrt(2 * np.pi)))
+        weights = weights / np.sqrt(2 * np.pi)
+        if place in halved:
+            kept = nodes > -1e-9
+            nodes, weights = nodes[kept], weights[kept]
+            weights = np.where(nodes > 1e-9, 2 * weights, weights)
+        rules.append((nodes, weights))
     grids = np.meshgrid(*(nodes for nodes, _ in rules), indexing="ij")
     products = np.meshgrid(*(weights for _, weights in rules), indexing="ij")
     z = np.stack([grid.ravel() for grid in grids], axis=1)
