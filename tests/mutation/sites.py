@@ -35,6 +35,7 @@ SYMBOLIC = (
     "dynamics/conservation_laws",
     "dynamics/fixed_point_formulas",
     "dynamics/invariant_manifolds",
+    "dynamics/mode_fixed_points",
     "dynamics/polynomial_equilibria",
     "dynamics/reduction",
     "dynamics/solution_check",
