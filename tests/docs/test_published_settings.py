@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import attndyn
@@ -51,6 +52,16 @@ def test_the_published_number_is_met_to_its_last_digit(name, printed):
     line = printed(name)[0]
     published, here = re.search(r"published (\S+), here (\S+)", line).groups()
     assert float(published) == float(here)
+
+
+def test_lu_meets_the_published_gaps_and_the_limit_does_not(printed):
+    rows = np.array([numbers(line) for line in printed("lu")[1:]])
+    published, here, error, equivalent, limit = rows.T
+    # Published means have the scatter of as many data sets.
+    scatter = np.hypot(error, error)
+    assert np.all(np.abs(here - published) < 4 * scatter)
+    assert np.all(np.abs(equivalent - published) < 4 * scatter)
+    assert np.all(np.abs(limit - published)[:4] > 4 * error[:4])
 
 
 def test_garg_descends_to_the_least_error(printed):

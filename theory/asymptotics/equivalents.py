@@ -184,6 +184,7 @@ def checked_fit(
 
 
 def refuse_other_dimension(train_task: Task, test_task: Task) -> None:
+    """ValueError unless both tasks have one D."""
     if train_task.dimension != test_task.dimension:
         raise ValueError(
             f"both tasks must have one dimension: the training task has D = {train_task.dimension}, the test task "

@@ -178,7 +178,7 @@ def early_stopping(
 
     >>> stop = early_stopping(tau=1.25, alpha=4, kappa=0.5, noise=0.05)
     >>> round(stop.theta, 2), round(stop.error, 4), round(stop.end, 4)
-    (1.16, 0.7695, 2.454)
+    (1.18, 0.7695, 2.454)
     """
     from scipy.optimize import minimize_scalar
 
