@@ -15,6 +15,9 @@ def test_reference_values() -> None:
     means = sgd_means(TASK, START, START, [0, 300], learning_rate=0.01, batch=64)
     assert means.coefficients[-1, 0].round(5) == 0.36897
     assert (means.loss[-1] / 2).round(5) == 0.50702
+    descent = mode_descent(TASK, START, START, [0, 300], learning_rate=0.01)
+    assert descent.coefficients[-1, 0].round(5) == 0.37086
+    assert (descent.loss[-1] / 2).round(5) == 0.50383
     assert np.all(means.covariance[0] == 0)
     assert "mean loss" in repr(means)
     assert means.to_dict()["steps"] == [0, 300]
