@@ -142,6 +142,19 @@ def test_kronecker_teachers_are_learned_in_one_drop():
     assert [match.subset for match in match_plateaus(points, run)] == [(), (1, 2, 3)]
 
 
+@pytest.mark.parametrize("wrong", [1, [1], ["1"], [(1.5,)], [(True,)]])
+def test_an_assignment_is_a_sequence_of_sequences(wrong):
+    task = Task([2, 1], context_length=5)
+    with pytest.raises(
+        ValueError, match=r"an assignment is a sequence of .* \[\(1,\), \(2"
+    ):
+        fixed_point(task, Separate(2), (1,), assignment=wrong)
+    assert fixed_point(task, Separate(2), (), assignment=[]).subset == ()
+    points = fixed_points(KRONECKER, Merged(heads=1, outputs=2))
+    with pytest.raises(ValueError, match="all 3 are learned at once"):
+        points.of(1, "a")
+
+
 def test_a_number_is_no_subset():
     for task, model in (
         (MODES, LAYER),

@@ -19,6 +19,7 @@ import numpy as np
 from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
+from ...runtime.checks import is_whole_number
 from ...runtime.display import Displayed, Summary, array_summary
 from ...task import Task
 from ..call_order import require_task_first
@@ -549,7 +550,7 @@ def _checked_assignment(
     if assignment is None:
         return _fewest_heads(subset, model.rank)
 
-    heads = tuple(tuple(map(int, head)) for head in assignment)
+    heads = _directions_of_heads(assignment)
     has_room = len(heads) <= model.head_count and all(
         1 <= len(head) <= model.rank for head in heads
     )
@@ -560,6 +561,20 @@ def _checked_assignment(
             f"an assignment shares {subset} out over {limits}, each direction once, not {heads}"
         )
     return heads
+
+
+def _directions_of_heads(assignment: Iterable[Iterable[int]]) -> Assignment:
+    """The directions of each head as whole numbers; ValueError for what are none."""
+    try:
+        heads = [list(head) for head in assignment]
+        are_whole = all(is_whole_number(number, 1) for head in heads for number in head)
+    except TypeError:
+        are_whole = False
+    if not are_whole:
+        raise ValueError(
+            f"an assignment is a sequence of directions for each head, such as [(1,), (2, 3)], not {assignment!r}"
+        )
+    return tuple(tuple(int(number) for number in head) for head in heads)
 
 
 def _fewest_heads(subset: tuple[int, ...], rank: int) -> Assignment:

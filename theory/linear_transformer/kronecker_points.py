@@ -108,10 +108,11 @@ class KroneckerFixedPoints(Sequence[KroneckerFixedPoint], Displayed):
     def of(self, *subset: int) -> KroneckerFixedPoint:
         """The one at which exactly these directions are learned; ValueError where there is none."""
         for point in self._points:
-            if sorted(subset) == list(point.subset):
+            has_all = all(direction in subset for direction in point.subset)
+            if has_all and len(subset) == len(point.subset):
                 return point
         raise ValueError(
-            f"there is no fixed point with exactly the directions {sorted(subset)}: on Kronecker teachers all "
+            f"there is no fixed point with exactly the directions {list(subset)}: on Kronecker teachers all "
             f"{len(self._points[0].subset)} are learned at once, or none"
         )
 
