@@ -21,6 +21,7 @@ from .exact_losses import ValueAverages, exact_loss, value_averages
 from .head_scalars import refuse_nearly_equal
 from .losses_of_heads import HeadOptimum
 from .many_heads import search_heads
+from .optima import leading_orders
 from .query_rules import QueryRule
 from .softmax_moments import LARGEST_DEVIATION
 from .softmax_tasks import softmax_task
@@ -290,9 +291,7 @@ def refuse_gain_of_rounding(task: Task, matrix: ArrayLike | None, least: float) 
     if not lengths:
         return
     D, relative_noise = _effective_sizes(task, matrix)
-    N = min(lengths)
-    M = N + D * (1 + relative_noise)
-    gain = 24 * (D + 2) / (N * M**2 * (D + 4) * (D * (1 + relative_noise) + 3))
+    gain = leading_orders(D, min(lengths), relative_noise).gain
     if gain < least:
         raise ArithmeticError(
             f"two heads at a finite omega gain {gain:.1g} of the labels' variance over omega → 0 in contexts this "
@@ -319,5 +318,5 @@ def _leading_γ(family: _Heads) -> float:
     """γ* of `leading_optimum` for a task of any covariance: D the effective dimension of x, γ in units of scores."""
     D, relative_noise = _effective_sizes(family.task, family.matrix)
     N = max(family.task.context_lengths)
-    γ2 = 12 / (N * (D + 4) * (D * (1 + relative_noise) + 3))
+    γ2 = leading_orders(D, N, relative_noise).gamma_squared
     return math.sqrt(D * γ2) / family.score_scale()

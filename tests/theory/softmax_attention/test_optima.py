@@ -161,7 +161,15 @@ def test_leading_orders_of_another_derivation():
 
 @pytest.mark.parametrize(
     ("dimension", "length", "noise"),
-    [(1, 40, 0.0), (1, 40, 10.0), (2, 60, 0.1), (5, 40, 0.1), (20, 160, 3.0)],
+    [
+        (1, 30, 0.0),
+        (1, 40, 0.0),
+        (1, 100, 0.0),
+        (1, 40, 10.0),
+        (2, 60, 0.1),
+        (5, 40, 0.1),
+        (20, 160, 3.0),
+    ],
 )
 def test_leading_orders_know_their_error(dimension, length, noise):
     """They are low, by less than they say: nearest for one dimension without noise."""
@@ -170,13 +178,16 @@ def test_leading_orders_know_their_error(dimension, length, noise):
     gain = best_debiased_step(task).loss - exact.loss
     for ratio in (exact.omega[0] ** 2 / leading.gamma**2, gain / leading.gain):
         assert 1 < ratio < 1 + leading.relative_error
-    assert leading.note == ""
+    assert (leading.note == "") == (length > 30)
 
 
 def test_leading_orders_warn_of_short_contexts():
-    for length in (2, 12, 20):
+    for length in (2, 12, 29, 39):
         assert "use exact_optimum" in leading_optimum(white(length=length)).note
-    assert leading_optimum(white(length=12)).relative_error == math.inf
+    assert leading_optimum(white(length=40)).note == ""
+    # In one dimension without noise γ*² of N = 20 is nine times its leading order.
+    for length in (12, 20, 29):
+        assert leading_optimum(white(length=length)).relative_error == math.inf
     assert leading_optimum(white(length=10**4)).relative_error < 2e-3
 
 
@@ -229,6 +240,10 @@ def test_points_of_the_approximate_loss_are_judged_one_by_one():
 def test_optima_of_the_approximate_loss_say_so():
     assert "error is O(1/D), up to about 0.4" in single_head_optimum(white()).note
     assert "use exact_loss" in two_head_optimum(white(), 0.9).note
+    # A closed form has no error of its own.
+    assert (
+        single_head_optimum(white()).error == two_head_optimum(white(), 0.9).error == 0
+    )
 
 
 def test_with_the_query_token_positive_heads_are_refused():
