@@ -30,6 +30,9 @@ _CONVERGED = 1e-7
 _DIFFERENCE = 1e-3
 _NODES, _GRID_ERROR = 13, 1e-16
 _COMMUTING = 1e-9
+# Standard deviations of scores: beyond the largest the search is slow and its nodes are off by more than 1e-6, and
+# below the smallest rounding hides how the loss depends on A.
+_LARGEST_SCORES, _SMALLEST_SCORES = 1.0, 1e-2
 
 
 class Preconditioner(NamedTuple):
@@ -65,8 +68,8 @@ def two_head_preconditioner(task: Task, gamma: float) -> Preconditioner:
 
     As γ → 0 it is `best_preconditioner`, from which it differs by O(γ²). It is found by steps −½ ∂L/∂a_i / c_i of the
     eigenvalues a_i, where c_i are the curvatures at γ → 0 and derivatives are differences of the exact loss.
-    ValueError as `best_preconditioner`, and where Λ and Ω do not commute; ArithmeticError where γ is too large for
-    the search to converge. Source: derived here.
+    ValueError as `best_preconditioner`, where Λ and Ω do not commute, and for γ with scores of a standard deviation
+    above 1; ArithmeticError where the search does not converge. Source: derived here.
 
     >>> task = Task([2, 1], teacher_covariance=np.eye(2) / 2, noise_variance=0.1, context_length=20)
     >>> two_head_preconditioner(task, 0.1).matrix.diagonal().round(4)
@@ -83,17 +86,23 @@ def two_head_preconditioner(task: Task, gamma: float) -> Preconditioner:
         a = a + change
         if np.max(np.abs(change)) <= _CONVERGED * np.max(np.abs(a)):
             return Preconditioner(search.matrix(a), search.loss(a))
+    reason = "is too large for heads that are nearly a debiased step: make it smaller"
+    if search.deviation < _SMALLEST_SCORES:
+        reason = "is so small that rounding hides how the loss depends on A: take the limit, best_preconditioner"
     raise ArithmeticError(
-        f"the search for A did not converge at gamma = {γ:g}, which is too large for heads that are nearly a debiased "
-        "step: make it smaller"
+        f"the search for A did not converge at gamma = {γ:g}, which {reason}"
     )
 
 
 class _CommutingSearch(NamedTuple):
-    """The exact loss of heads ±γ as a function of the eigenvalues a (D,) of A, in the eigenbasis (D, D) of Λ."""
+    """The exact loss of heads ±γ as a function of the eigenvalues a (D,) of A, in the eigenbasis (D, D) of Λ.
+
+    `deviation` is the standard deviation of scores with A*, the `limit`, and `curvatures` (D,) are those at γ → 0.
+    """
 
     task: Task
     γ: float
+    deviation: float
     basis: FloatArray
     limit: FloatArray
     curvatures: FloatArray
@@ -112,10 +121,12 @@ class _CommutingSearch(NamedTuple):
         scale = np.max(np.abs(Λ)) / np.max(np.abs(Ω))
         _, basis = np.linalg.eigh(Λ + math.sqrt(2) * scale * Ω)
         A = best_preconditioner(task).matrix
+        deviation = _score_deviation(Λ, A, γ)
         curvatures = [_curvature(task, np.outer(vector, vector)) for vector in basis.T]
         return cls(
             task,
             γ,
+            deviation,
             basis,
             np.einsum("di,de,ei->i", basis, A, basis),
             np.array(curvatures),
@@ -149,6 +160,17 @@ class _CommutingSearch(NamedTuple):
             # A direction in which x or w does not vary changes no loss.
             changes[i] = -slope / (2 * curvature) if curvature > 0 else 0.0
         return changes
+
+
+def _score_deviation(Λ: FloatArray, A: FloatArray, γ: float) -> float:
+    """The standard deviation γ √tr(ΛAΛA) of scores γ xᵀA x_q of a symmetric A; ValueError where it is above 1."""
+    deviation = γ * math.sqrt(float(np.trace(Λ @ A @ Λ @ A)))
+    if deviation > _LARGEST_SCORES:
+        raise ValueError(
+            f"gamma = {γ:g} gives scores of a standard deviation of {deviation:.3g}, and A is searched for heads that "
+            f"are nearly a debiased step, with {_LARGEST_SCORES:g} at most: make it smaller"
+        )
+    return deviation
 
 
 def _curvature(task: Task, projector: FloatArray) -> float:

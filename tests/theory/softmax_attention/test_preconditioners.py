@@ -153,3 +153,9 @@ def test_refusals():
         best_preconditioner(Task([1, 1], inputs="uniform", context_length=5))
     with pytest.raises(ValueError, match="gamma must be positive"):
         two_head_preconditioner(exponential(), -0.1)
+    stretched = Task([2, 1], teacher_covariance=np.eye(2) / 2, context_length=20)
+    # √tr(ΛAΛA) = 1.28
+    with pytest.raises(ValueError, match=r"^gamma = 0.9 gives scores .* of 1\.1"):
+        two_head_preconditioner(stretched, 0.9)
+    with pytest.raises(ArithmeticError, match="rounding hides"):
+        two_head_preconditioner(stretched, 1e-6)
