@@ -1,5 +1,6 @@
 """Anisotropic inputs: two small heads with a common matrix A are a preconditioned step, and which A is best."""
 
+import math
 from functools import cache
 
 import numpy as np
@@ -33,6 +34,18 @@ STRETCHED = Task(
     context_length=20,
 )
 
+COSINE, SINE = math.cos(0.5), math.sin(0.5)
+ROTATION = np.array([[COSINE, -SINE], [SINE, COSINE]])
+"""By half a radian."""
+
+UNEQUAL_TEACHERS = Task(
+    [1.5, 1.5],
+    teacher_covariance=np.diag([0.6, 0.3]),
+    noise_variance=0.1,
+    context_length=20,
+)
+"""White x: only Ω tells directions apart, as only Λ does in STRETCHED."""
+
 TURNED = Task(
     covariance=[[2.0, 0.5], [0.5, 1.0]],
     teacher_covariance=[[0.6, -0.2], [-0.2, 0.3]],
@@ -43,6 +56,7 @@ TURNED = Task(
 """Λ and Ω that do not commute, and several lengths, of which the first two tell nothing."""
 
 SMALL_γ = (0.03, 0.06, 0.12)
+LARGEST_γ = SMALL_γ[-1]
 SMALLER_γ = (0.005, 0.01, 0.02)
 """For losses, whose change with γ turns its sign beyond the optimum, γ = 0.1."""
 NODES = 13
@@ -135,35 +149,35 @@ def _stated_steps(context: RunContext, control: str) -> list[FloatArray]:
 
 def _learned_matrices(context: RunContext) -> list[FloatArray]:
     """Eigenvalues (2,) of the A of least exact loss of heads ω = ±γ, μ = ±1/(2γ), for each γ."""
-    return [_best_eigenvalues(γ) for γ in SMALL_γ]
+    return [_best_eigenvalues(STRETCHED, γ) for γ in SMALL_γ]
 
 
 @cache
-def _best_eigenvalues(γ: float) -> FloatArray:
-    """By Newton steps, with derivatives that are differences of the exact loss."""
+def _best_eigenvalues(task: Task, γ: float) -> FloatArray:
+    """By Newton steps, with derivatives that are differences of the exact loss; Λ and Ω are diagonal."""
     a = np.array([0.5, 0.8])
     step = 0.005
-    for _ in range(4):
+    for _ in range(3):
         slopes, curvatures = np.zeros(2), np.zeros((2, 2))
         shifts = step * np.eye(2)
-        centre = _diagonal_loss(γ, a)
+        centre = _diagonal_loss(task, γ, a)
         for i in range(2):
             up, down = (
-                _diagonal_loss(γ, a + shifts[i]),
-                _diagonal_loss(γ, a - shifts[i]),
+                _diagonal_loss(task, γ, a + shifts[i]),
+                _diagonal_loss(task, γ, a - shifts[i]),
             )
             slopes[i] = (up - down) / (2 * step)
             curvatures[i, i] = (up - 2 * centre + down) / step**2
-        both = _diagonal_loss(γ, a + shifts[0] + shifts[1])
-        one, other = (_diagonal_loss(γ, a + shift) for shift in shifts)
+        both = _diagonal_loss(task, γ, a + shifts[0] + shifts[1])
+        one, other = (_diagonal_loss(task, γ, a + shift) for shift in shifts)
         curvatures[0, 1] = curvatures[1, 0] = (both - one - other + centre) / step**2
         a = a - np.linalg.solve(curvatures, slopes)
     return np.asarray(a)
 
 
-def _diagonal_loss(γ: float, a: FloatArray) -> float:
+def _diagonal_loss(task: Task, γ: float, a: FloatArray) -> float:
     ω = np.array([γ, -γ])
-    loss = exact_loss(STRETCHED, ω, ω / (2 * γ**2), matrix=np.diag(a), nodes=NODES)
+    loss = exact_loss(task, ω, ω / (2 * γ**2), matrix=np.diag(a), nodes=NODES)
     return float(loss)
 
 
@@ -178,21 +192,44 @@ def _limit_matrices(context: RunContext, control: str) -> list[FloatArray]:
     return [diagonal] * len(SMALL_γ)
 
 
+LIMIT, NOT_TURNED = "the limit γ → 0", "A of the axes before they are turned"
+
+
 def _searched_matrices(context: RunContext, control: str) -> list[FloatArray]:
-    """The theory's best eigenvalues and their loss (3,) at every γ, or those of the limit."""
-    if control == "the limit γ → 0":
-        best = best_preconditioner(STRETCHED)
-        return [np.append(np.diag(best.matrix), best.loss)] * len(SMALL_γ)
-    found = [two_head_preconditioner(STRETCHED, γ) for γ in SMALL_γ]
-    return [np.append(np.diag(best.matrix), best.loss) for best in found]
+    """The theory's best A and its loss (5,) for each task, as it is and with turned axes, or those of the limit."""
+    found = []
+    for task in (STRETCHED, UNEQUAL_TEACHERS):
+        for turned in (task, task if control == NOT_TURNED else _turned(task)):
+            best = two_head_preconditioner(turned, LARGEST_γ)
+            if control == LIMIT:
+                best = best_preconditioner(turned)
+            found.append(np.append(best.matrix, best.loss))
+    return found
+
+
+def _turned(task: Task) -> Task:
+    """The task with x and w turned by half a radian."""
+    Λ, Ω = (
+        ROTATION @ matrix @ ROTATION.T
+        for matrix in (task.covariance, task.teacher_covariance)
+    )
+    return Task(
+        covariance=Λ,
+        teacher_covariance=Ω,
+        noise_variance=task.noise_variance,
+        context_length=task.context_length,
+    )
 
 
 def _learned_matrices_and_losses(context: RunContext) -> list[FloatArray]:
-    """Eigenvalues of the A of least exact loss, and that loss (3,), for each γ."""
-    best = [_best_eigenvalues(γ) for γ in SMALL_γ]
-    return [
-        np.append(a, _diagonal_loss(γ, a)) for γ, a in zip(SMALL_γ, best, strict=True)
-    ]
+    """The A of least exact loss and that loss (5,), for each task as it is and turned: A turns with it."""
+    learned = []
+    for task in (STRETCHED, UNEQUAL_TEACHERS):
+        a = _best_eigenvalues(task, LARGEST_γ)
+        loss = _diagonal_loss(task, LARGEST_γ, a)
+        for axes in (np.eye(2), ROTATION):
+            learned.append(np.append(axes @ np.diag(a) @ axes.T, loss))
+    return learned
 
 
 CLAIMS = (
@@ -230,17 +267,18 @@ CLAIMS = (
     ),
     Claim(
         id="softmax.searched_matrix",
-        title="The best matrix at finite γ is where the theory's search ends",
+        title="The best matrix at finite γ is where the theory's search ends, whatever the axes of Λ and Ω",
         paper="he2025",
         equation=PRECONDITIONED,
         beyond_paper=True,
         statement=r"\partial L/\partial A = 0",
-        observable="eigenvalues and loss of the best A that commutes with Λ = diag(2, 1), by Newton steps",
+        observable="the best A that commutes with Λ, and its loss, by Newton steps; x or w of unequal variances, each "
+        "along the axes and turned, γ = 0.12",
         limit="none: exact",
         measure=_learned_matrices_and_losses,
         predict=_searched_matrices,
         judge=equal_within(1e-5),
-        controls=("the limit γ → 0",),
+        controls=(LIMIT, NOT_TURNED),
         assumes=EXACT_LOSSES,
         tier="fast",
     ),

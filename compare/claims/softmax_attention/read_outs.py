@@ -9,7 +9,12 @@ from ....models.protocol import Weights
 from ....runtime.arrays import FloatArray
 from ....simulate import objective, sample
 from ....task import Task
-from ....theory.softmax_attention import common_matrix, exact_loss, head_scalars
+from ....theory.softmax_attention import (
+    common_matrix,
+    exact_loss,
+    family_distance,
+    head_scalars,
+)
 from ...evidence.claim import Claim, RunContext
 from ...evidence.judges import equal_within
 from ...evidence.seed_judges import within_standard_errors
@@ -46,13 +51,25 @@ OFF_VALUES = {
     "key_query": KEY_QUERY,
     "value": VALUE + np.array([[0.3, -0.2, 0.0], [0.1, 0.4, 0.0]]),
 }
-OFF_FAMILY = (OFF_SCORES, OFF_VALUES)
+NEARLY_SYMMETRIC = {
+    "key_query": np.multiply.outer([1.0, -0.6], np.diag([1.0, 1.0, 0.0]))
+    + np.array(
+        [
+            [[0.02, -0.1, 0.0], [0.1, 0.05, 0.0], [0.1, -0.05, 0.0]],
+            [[-0.1, 0.0, 0.0], [0.0, 0.02, 0.0], [0.0, 0.1, 0.0]],
+        ]
+    ),
+    "value": VALUE + np.array([[0.6, -0.9, 0.0], [0.8, 0.4, 0.0]]),
+}
+"""Near multiples of 1, with values further off than scores."""
+OFF_FAMILY = (OFF_SCORES, OFF_VALUES, NEARLY_SYMMETRIC)
 """Heads that are a little off: no multiples of one matrix, and values that read x."""
 
 NOT_DIVIDED = "scores as if they were not divided"
 IDENTITY = "1 for A"
 PLAIN_MEAN = "the mean of B_h/ω_h, whatever the size of the values"
 SQUARED = "the square of the distance"
+OF_COMMON_MATRIX = "the distance from multiples of A for that from multiples of 1"
 
 
 def _losses_on_tokens(context: RunContext) -> list[FloatArray]:
@@ -76,15 +93,16 @@ def _losses_read_out(context: RunContext, control: str) -> list[FloatArray]:
 
 
 def _defined(context: RunContext) -> list[FloatArray]:
-    """ω, μ, A and the distance (9,) of heads off the family, and of a run that stored both, by their definitions."""
+    """ω, μ, A and both distances (10,) of heads off the family, and of a run that stored them, by definition."""
     numbers = [_numbers_by_definition(weights) for weights in OFF_FAMILY]
     return [*numbers, _together(numbers)]
 
 
 def _together(numbers: list[FloatArray]) -> FloatArray:
-    """ω, then μ, then A of several weights (8n,), in the order in which they are read from a run."""
+    """ω, μ, A and the second distance of several weights (9n,), in the order in which they are read from a run."""
     table = np.stack(numbers)
-    return np.concatenate([table[:, :2], table[:, 2:4], table[:, 4:8]], axis=None)
+    columns = (table[:, :2], table[:, 2:4], table[:, 4:8], table[:, 9])
+    return np.concatenate(columns, axis=None)
 
 
 def _numbers_by_definition(weights: Weights) -> FloatArray:
@@ -97,18 +115,26 @@ def _numbers_by_definition(weights: Weights) -> FloatArray:
     rows = (size[:, None, None] * B[:, :-1]).reshape(2, -1)
     A = np.linalg.lstsq((size * ω)[:, None], rows)[0].reshape(2, 2)
 
+    of_values = float(np.linalg.norm(a[:, :-1]) / np.linalg.norm(a))
+    of_scores = [
+        _share_outside(B, size, np.multiply.outer(ω, C)) for C in (A, np.eye(2))
+    ]
+    distances = [max(math.sqrt(share), of_values) for share in of_scores]
+    return np.concatenate([ω, a[:, -1], A.ravel(), distances])
+
+
+def _share_outside(B: FloatArray, size: FloatArray, family: FloatArray) -> float:
+    """The share of Σ |a_h|² |B_h|² of heads B (H, D+1, D) outside of blocks (H, D, D), with sizes |a_h| (H,)."""
     missed, whole = 0.0, 0.0
-    for h in range(2):
-        missed += size[h] ** 2 * np.linalg.norm(B[h, :-1] - ω[h] * A) ** 2
-        missed += size[h] ** 2 * np.linalg.norm(B[h, -1]) ** 2
-        whole += size[h] ** 2 * np.linalg.norm(B[h]) ** 2
-    of_values = np.linalg.norm(a[:, :-1]) / np.linalg.norm(a)
-    distance = max(math.sqrt(missed / whole), float(of_values))
-    return np.concatenate([ω, a[:, -1], A.ravel(), [distance]])
+    for h, weight in enumerate(size**2):
+        missed += weight * np.linalg.norm(B[h, :-1] - family[h]) ** 2
+        missed += weight * np.linalg.norm(B[h, -1]) ** 2
+        whole += weight * np.linalg.norm(B[h]) ** 2
+    return float(missed / whole)
 
 
 def _read(context: RunContext, control: str) -> list[FloatArray]:
-    """What the theory reads, and the least tolerance with which it does."""
+    """What the theory reads, the least tolerance with which it does, and the distance from the symmetric family."""
     numbers = []
     for weights in OFF_FAMILY:
         ω, μ = head_scalars(MODEL, weights, tolerance=math.inf)
@@ -121,12 +147,16 @@ def _read(context: RunContext, control: str) -> list[FloatArray]:
         distance = _least_tolerance(weights)
         if control == SQUARED:
             distance = distance**2
-        numbers.append(np.concatenate([ω, μ, A.ravel(), [distance]]))
-    both = {
+        symmetric = float(family_distance(MODEL, weights))
+        if control == OF_COMMON_MATRIX:
+            symmetric = distance
+        numbers.append(np.concatenate([ω, μ, A.ravel(), [distance, symmetric]]))
+    stored = {
         name: np.stack([weights[name] for weights in OFF_FAMILY]) for name in FAMILY
     }
-    A = common_matrix(MODEL, both, tolerance=1.0)
-    read = (*head_scalars(MODEL, both, tolerance=1.0), A)
+    A = common_matrix(MODEL, stored, tolerance=1.0)
+    scalars = head_scalars(MODEL, stored, tolerance=1.0)
+    read = (*scalars, A, family_distance(MODEL, stored))
     return [*numbers, np.concatenate(read, axis=None)]
 
 
@@ -168,12 +198,13 @@ CLAIMS = (
         equation="symmetric family of heads",
         origin="derived here",
         statement=r"\textstyle\min_A \sum_h |a_h|^2 |B_h - (\omega_h A;\ 0)|^2",
-        observable="ω, μ, A and the least tolerance of two heads with scores off the family, and with such values",
+        observable="ω, μ, A, the least tolerance, and the distance from multiples of 1, of two heads with scores or "
+        "values off the family",
         limit="none: exact",
         measure=_defined,
         predict=_read,
         judge=equal_within(1e-8),
-        controls=(NOT_DIVIDED, PLAIN_MEAN, SQUARED),
+        controls=(NOT_DIVIDED, PLAIN_MEAN, SQUARED, OF_COMMON_MATRIX),
         tier="fast",
     ),
 )

@@ -138,7 +138,12 @@ _HE: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "More than two heads help on the exact loss alone (beyond the paper)",
-            ("softmax.more_heads", "softmax.merged_heads", "softmax.searched_pair"),
+            (
+                "softmax.more_heads",
+                "softmax.merged_heads",
+                "softmax.heads_near",
+                "softmax.searched_pair",
+            ),
         ),
         Result(
             "Two heads approximate a debiased gradient step",
@@ -148,6 +153,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.optimum_proof",
                 "softmax.exact_pair",
                 "softmax.leading_optimum",
+                "softmax.leading_error",
                 "softmax.trained_heads",
             ),
             (

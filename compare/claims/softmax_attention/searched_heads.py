@@ -14,7 +14,7 @@ from ....runtime.arrays import FloatArray
 from ....theory.softmax_attention import exact_loss, exact_optimum
 from ....theory.softmax_attention.exact_losses import value_averages
 from ....theory.softmax_attention.exact_tables import ExactTable, table_within
-from ....theory.softmax_attention.losses_of_heads import HeadOptimum
+from ....theory.softmax_attention.losses_of_heads import HeadOptimum, MergedHeads
 from ....theory.softmax_attention.spans_of_heads import (
     best_span,
     groups_at,
@@ -22,7 +22,7 @@ from ....theory.softmax_attention.spans_of_heads import (
     z_of,
 )
 from ...evidence.claim import Claim, RunContext
-from ...evidence.judges import equal_within
+from ...evidence.judges import converges_at_order, equal_within
 from .setting import EXACT_LOSSES, white_task
 
 SEVERAL_HEADS = "several heads and one head"
@@ -139,6 +139,51 @@ def _merged_by_the_theory(context: RunContext, control: str) -> list[FloatArray]
     return [*rows, z, omega_of(table, z), slopes]
 
 
+# Heads that are set up near a limit
+
+NEAR_SIZES = (2, 3, 4)
+"""Heads that merge in each case."""
+DISTANCES = (0.2, 0.1, 0.05)
+MERGED_AT, APART_AT = 0.3, -0.7
+DERIVATIVE_VALUES = np.array([0.4, -0.9, 0.25, 0.1])
+RATE = 0.8
+"""Of f(ω) = e^{ω(0.8 + i)}, of whose derivatives each is 0.8 + i times the one before."""
+WEIGHTS_OF_ORDERS = "Taylor coefficients for derivatives"
+NOT_CENTRED = "heads on one side of the limit"
+
+
+def _predictions_in_the_limit(context: RunContext) -> list[FloatArray]:
+    """Real and imaginary part (6,) of 0.5 f(ω_1) + Σ_j v_j f^{(j)}(ω), for two to four heads, the same for each."""
+    rate = RATE + 1j
+    sums = [
+        0.5 * np.exp(rate * APART_AT)
+        + np.sum(DERIVATIVE_VALUES[:k] * rate ** np.arange(k))
+        * np.exp(rate * MERGED_AT)
+        for k in NEAR_SIZES
+    ]
+    return [np.concatenate([np.real(sums), np.imag(sums)])] * len(DISTANCES)
+
+
+def _predictions_of_heads_near(context: RunContext, control: str) -> list[FloatArray]:
+    """The same sums over the theory's heads at each distance: Σ_h μ_h f(ω_h)."""
+    rows = []
+    for distance in DISTANCES:
+        sums = []
+        for k in NEAR_SIZES:
+            values = DERIVATIVE_VALUES[:k]
+            if control == WEIGHTS_OF_ORDERS:
+                values = values * [1.0, 1.0, 0.5, 1 / 6][:k]
+            group = MergedHeads(k, MERGED_AT, values)
+            limit = HeadOptimum(
+                np.array([APART_AT]), np.array([0.5]), loss=0.0, merged=(group,)
+            )
+            heads = limit.heads_near(distance)
+            ω = heads.omega + (distance if control == NOT_CENTRED else 0.0)
+            sums.append(np.sum(heads.mu * np.exp((RATE + 1j) * ω)))
+        rows.append(np.concatenate([np.real(sums), np.imag(sums)]))
+    return rows
+
+
 # Searches
 
 
@@ -197,6 +242,24 @@ CLAIMS = (
         judge=equal_within(1e-5),
         controls=(ONE_EACH, NO_FACTORIAL, SLOPE_SIGN),
         assumes=EXACT_LOSSES,
+        tier="fast",
+    ),
+    Claim(
+        id="softmax.heads_near",
+        title="Heads a small distance apart predict what heads that merge do",
+        paper="he2025",
+        equation=SEVERAL_HEADS,
+        beyond_paper=True,
+        origin="derived here, by divided differences",
+        statement=r"\textstyle\sum_h \mu_h f(\omega_h) = \sum_j v_j f^{(j)}(\omega) + O(\epsilon^2)",
+        observable="sums over two to four heads that merge and one that does not, of f = e^{ω(0.8 + i)}, whose "
+        "derivatives are known; distances 0.2, 0.1, 0.05",
+        limit="distances of heads → 0, error O(ε²)",
+        order=2.0,
+        measure=_predictions_in_the_limit,
+        predict=_predictions_of_heads_near,
+        judge=converges_at_order(DISTANCES, 2, name="ε"),
+        controls=(WEIGHTS_OF_ORDERS, NOT_CENTRED),
         tier="fast",
     ),
     Claim(

@@ -180,7 +180,9 @@ def _stated_thresholds(context: RunContext, control: str) -> list[int]:
     for family in FAMILIES:
         T = len(family.supports)
         stated = {UNMODIFIED: T + 1, AS_MANY: T, TWICE: 2 * T + 1}
-        rank_plus_one = heads_needed(family.masks)
+        # Supports are told by what is not 0, of any size.
+        sizes = 10.0 ** -(8 * np.arange(T))
+        rank_plus_one = heads_needed(family.masks * sizes[:, None])
         thresholds.append(stated.get(control, rank_plus_one))
     return thresholds
 
