@@ -144,6 +144,17 @@ def test_search_over_commuting_matrices_finds_it():
     assert np.linalg.norm(A - np.linalg.inv(task.covariance)) > 20 * gaps[1]
 
 
+def test_a_direction_in_which_x_does_not_vary_changes_nothing():
+    """The difference of losses has a step for all directions, which leaves 2e-6."""
+    flat, line = (
+        Task(λ, teacher_covariance=np.eye(len(λ)) / 2, context_length=20)
+        for λ in ([2.0, 0.0], [2.0])
+    )
+    found, alone = (two_head_preconditioner(task, 0.1) for task in (flat, line))
+    assert_allclose(found.matrix[0, 0], alone.matrix[0, 0], rtol=1e-5)
+    assert_allclose(found.loss, alone.loss, rtol=1e-10)
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="contexts of at least 2 tokens"):
         best_preconditioner(exponential(length=1))
