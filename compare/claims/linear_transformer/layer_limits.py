@@ -24,8 +24,8 @@ LENGTHS = (1_000, 10_000, 100_000)
 LAST_TIME = 100.0
 """Of the flow to the minimum, whose slowest mode has the rate 1/2: what is missing is e^{−50}."""
 
-PROMPTS = (500, 4_000, 32_000)
-SEEDS = 16
+PROMPTS = (250, 2_000, 16_000)
+SEEDS = 24
 HELD = 0.5
 """p2 and q1 where the push on the other blocks is measured."""
 

@@ -206,7 +206,11 @@ def _derived_relation(context: RunContext) -> Formulas:
     v, U = _one_output_weights()
     root = sp.sqrt(2)  # K^{1/4}
     blocks = layer_of(derivation)
-    white = {symbol: 1 for symbol in derivation.parameters if "gamma" in str(symbol)}
+    white = {
+        symbol: sp.Integer(1)
+        for symbol in derivation.parameters
+        if "gamma" in str(symbol)
+    }
     point = {}
     for a, d in product(range(2), repeat=2):
         point[blocks.q[a, d]] = root * U[a, d]
@@ -214,7 +218,8 @@ def _derived_relation(context: RunContext) -> Formulas:
         point[blocks.p[i, j]] = v / root if i == j else sp.Integer(0)
 
     def at_point(expression: Expr) -> Expr:
-        return expression.subs(white).subs(point, simultaneous=True)
+        # All at once, since v and U stand on both sides.
+        return expression.xreplace({**white, **point})
 
     formulas = {"loss": at_point(derivation.loss.expression)}
     for i, j in product(range(_OUTPUTS), repeat=2):
