@@ -102,17 +102,15 @@ def active_modes(modes: ModeTask) -> BoolArray:
     return active
 
 
-def brackets(modes: ModeTask, Z: float) -> FloatArray:
-    """ℓ − k r Z/(ωs) (D,), −∞ where ωs = 0; a subset is a fixed point where it is positive on what is learned."""
-    κ = modes.thresholds
-    safe = np.where(κ > 0, κ, 1.0)
-    return np.where(κ > 0, modes.linear - modes.single * Z / safe, -np.inf)
+def brackets(modes: ModeTask, learned: BoolArray, Z: float) -> FloatArray:
+    """ℓ − k r Z/(ωs) (n,) of the modes that are learned (D,): a fixed point where all are positive."""
+    return np.asarray(modes.linear - modes.single * Z / modes.thresholds[learned])
 
 
 def coefficients_of(modes: ModeTask, learned: BoolArray, Z: float) -> FloatArray:
     """a = (ℓ − k r Z/(ωs))/(g s) on the modes that are learned, 0 elsewhere, (D,)."""
     a = np.zeros(modes.dimension)
-    a[learned] = brackets(modes, Z)[learned] / (modes.pairs * modes.inputs[learned])
+    a[learned] = brackets(modes, learned, Z) / (modes.pairs * modes.inputs[learned])
     return a
 
 

@@ -68,8 +68,6 @@ def _weights(modes: ModeTask, weakest: int) -> FloatArray:
 
 def _limit(modes: ModeTask, weakest: int) -> float:
     """g κ_m/k, below which the sum of the weights has to stay, less what counts as zero."""
-    if modes.single == 0:
-        return 0.0  # no context has a token, so that nothing can be learned
     bound = modes.pairs * modes.thresholds[weakest] / modes.single
     return float(bound) * (1 - TIE)
 
@@ -200,7 +198,7 @@ class _Search:
 
     def __init__(self, modes: ModeTask) -> None:
         self.modes = modes
-        self.count = int(np.sum(modes.thresholds > 0)) if modes.linear > 0 else 0
+        self.count = int(np.sum(modes.thresholds > 0))
         self.r = np.sqrt(modes.labels[: self.count])
         self.κ = modes.thresholds[: self.count]
         self.signal = (modes.teachers * modes.inputs)[: self.count]
@@ -245,33 +243,75 @@ class _Search:
 
     def _indices(self, chosen: int) -> IndexArray:
         """The modes of a number whose bits they are, the strongest first."""
-        size = self.count // 8 + 1
+        size = (chosen.bit_length() + 7) // 8
         bits = np.frombuffer(chosen.to_bytes(size, "little"), dtype=np.uint8)
         return np.flatnonzero(np.unpackbits(bits, bitorder="little"))
 
     def _bound(self, undecided: int, chosen: IndexArray) -> "_Bound":
-        """The least loss over a ≥ 0 on what is undecided or chosen, with Z ≤ ℓκ_m/k.
-
-        With θ = kZ + μ, μ the multiplier of that condition, a = (ℓ − θ r/(ωs))/(g s) where ℓκ > θ.
-        """
-        ℓ, g, k = self.modes.linear, self.modes.pairs, self.modes.single
+        """The least loss over a ≥ 0 on what is undecided or chosen, with Z ≤ ℓκ_m/k."""
         allowed = np.concatenate([np.arange(undecided), chosen])
         if not len(allowed):
             return _Bound(self.modes.zero_loss, 0.0, is_free=True)
-        κ, r = self.κ[allowed], self.r[allowed]
-        R, V = np.cumsum(r), np.cumsum(r / κ)
-        last = int(np.sum(κ * (g + k * V) > k * R)) - 1
-        Z = ℓ * R[last] / (g + k * V[last])
-        largest = ℓ * self.κ[chosen[-1]] / k if len(chosen) else np.inf
-        θ = k * Z
-        is_free = bool(largest > Z)
+        sums = self._prefix_sums(allowed)
+        least = sums.with_free_coupling(self.modes)
+        largest = self._largest_coupling(chosen)
+        is_free = largest > least.Z
         if not is_free:
-            Z = largest
-            last = int(np.sum(ℓ * κ * V > ℓ * R - g * Z)) - 1
-            θ = (ℓ * R[last] - g * Z) / V[last]
-        drop = ℓ**2 * np.sum(self.signal[allowed[: last + 1]]) / g
-        drop -= θ**2 * V[last] / g + k * Z**2
-        return _Bound(float(self.modes.zero_loss - drop), float(θ / ℓ), is_free)
+            least = sums.with_coupling(self.modes, largest)
+        loss = self.modes.zero_loss - least.drop
+        return _Bound(loss, least.θ / self.modes.linear, is_free)
+
+    def _prefix_sums(self, allowed: IndexArray) -> "_PrefixSums":
+        κ, r = self.κ[allowed], self.r[allowed]
+        signal = np.cumsum(self.signal[allowed])
+        return _PrefixSums(κ, signal, np.cumsum(r), np.cumsum(r / κ))
+
+    def _largest_coupling(self, chosen: IndexArray) -> float:
+        """ℓκ_m/k, the Z up to which the weakest mode m that is chosen has a bracket of zero or more."""
+        if not len(chosen):
+            return math.inf
+        return float(self.modes.linear * self.κ[chosen[-1]] / self.modes.single)
+
+
+class _PrefixSums(NamedTuple):
+    """Of the modes that may be learned, κ (n,) in decreasing order, and sums over the first ones, (n,) each.
+
+    With θ = kZ + μ, μ the multiplier of a condition on Z, the least loss has a = (ℓ − θ r/(ωs))/(g s) where ℓκ > θ.
+    There Z = (ℓR − θV)/g. `signal` is Σ ωs, `R` Σ r and `V` Σ r²/(ωs) = Σ r/κ.
+    """
+
+    κ: FloatArray
+    signal: FloatArray
+    R: FloatArray
+    V: FloatArray
+
+    def with_free_coupling(self, modes: ModeTask) -> "_Least":
+        """Where Z is not limited, so that θ = kZ: Z = ℓR/(g + kV), and ℓκ > kZ on what is learned."""
+        ℓ, g, k = modes.linear, modes.pairs, modes.single
+        last = int(np.sum(self.κ * (g + k * self.V) > k * self.R)) - 1
+        Z = float(ℓ * self.R[last] / (g + k * self.V[last]))
+        return self._least(modes, last, Z, k * Z)
+
+    def with_coupling(self, modes: ModeTask, Z: float) -> "_Least":
+        """Where Z is held at a limit: θ = (ℓR − gZ)/V, and ℓκ > θ on what is learned."""
+        ℓ, g = modes.linear, modes.pairs
+        last = int(np.sum(ℓ * self.κ * self.V > ℓ * self.R - g * Z)) - 1
+        θ = float((ℓ * self.R[last] - g * Z) / self.V[last])
+        return self._least(modes, last, Z, θ)
+
+    def _least(self, modes: ModeTask, last: int, Z: float, θ: float) -> "_Least":
+        """By how much the loss is below that of nothing: 2ℓ Σ ωs²a − g Σ ωs³a² − kZ²."""
+        ℓ, g, k = modes.linear, modes.pairs, modes.single
+        squares = ℓ**2 * self.signal[last] - θ**2 * self.V[last]
+        return _Least(float(squares / g - k * Z**2), Z, θ)
+
+
+class _Least(NamedTuple):
+    """The least loss: how far below that of nothing it is, its coupling Z, and θ, above which ℓκ is learned."""
+
+    drop: float
+    Z: float
+    θ: float
 
 
 class _Bound(NamedTuple):

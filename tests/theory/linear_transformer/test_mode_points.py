@@ -54,7 +54,7 @@ def subsets_with_positive_brackets(modes):
         for subset in itertools.combinations(varying, size):
             mask = np.isin(np.arange(modes.dimension), subset)
             Z = coupling(modes, mask)
-            if np.all(brackets(modes, Z)[mask] > 1e-9):
+            if np.all(brackets(modes, mask, Z) > 1e-9):
                 loss = loss_of_subset(modes, mask, Z)
                 found.append((loss, tuple(int(mode) + 1 for mode in subset)))
     return sorted(found)
