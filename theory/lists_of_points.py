@@ -1,5 +1,6 @@
 """What lists of fixed points of every wing share: what has been reached, subsets in words, and levels drawn."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from threading import Lock
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 LEVELS = 64
 """Fixed points whose levels a figure still tells apart."""
 
-LARGEST_LENGTH = 2**63 - 1
+LARGEST_LENGTH = sys.maxsize
 """Of what Python's len may return."""
 
 Item = TypeVar("Item")

@@ -91,22 +91,24 @@ def half_times(
     modes = mode_task(task, model, "half_times")
     w = positive_number(size, "size")
     rates = decoupled_rates(modes)
-    learned = rates.coefficients
-    if np.any(2 * learned[learned > 0] <= w**2):
-        raise ValueError(
-            f"size must be small beside what is learned, |p q| = {np.min(learned[learned > 0]):.3g} of one mode, "
-            f"not {w:g}"
-        )
-    α = rates.growth
+    learned, α = rates.coefficients, rates.growth
     with np.errstate(divide="ignore"):
         constants = np.log(2 * learned) - 2 * math.log(w)
         mean = np.where(α > 0, (constants - _MEAN_LOG) / (2 * α), np.inf)
         spread = np.where(α > 0, _SPREAD_LOG / (2 * α), np.inf)
+    if np.any(constants[learned > 0] <= 0):
+        raise ValueError(
+            f"size must be small beside what is learned, |p q| = {np.min(learned[learned > 0]):.3g} of one mode, "
+            f"not {w:g}"
+        )
     return HalfTimes(w, mean, spread, α, constants)
 
 
 def _probability(ratio: FloatArray, offset: FloatArray) -> FloatArray:
-    """P[ln χ′² > offset + ratio ln χ²] for two independent χ² of one degree of freedom, in the shape of both."""
+    """P[ln χ′² > offset + ratio ln χ²] for two independent χ² of one degree of freedom, in the shape of both.
+
+    It is nan where the offset is infinite or nan, as that of a mode that cannot be learned.
+    """
     from scipy.special import erfc
 
     u = _LOGARITHMS
@@ -114,4 +116,4 @@ def _probability(ratio: FloatArray, offset: FloatArray) -> FloatArray:
     with np.errstate(over="ignore", invalid="ignore"):
         bound = np.exp(np.multiply.outer(ratio, u) + offset[..., None] / 2)
         values = erfc(bound / math.sqrt(2)) @ density * (u[1] - u[0])
-    return np.asarray(np.where(np.isfinite(ratio + offset), values, np.nan))
+    return np.asarray(np.where(np.isfinite(offset), values, np.nan))

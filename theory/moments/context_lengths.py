@@ -29,13 +29,12 @@ def length_means(task: Task, model: Parametrization) -> LengthMeans:
     single = []
     distinct = []
     for n in lengths:
-        # An empty context has no β.
-        s = n / attention_divisor(model, n, task.dimension) if n else 0.0
-        each = s * s / n if n else 0.0
+        divisor = attention_divisor(model, n, task.dimension)
+        s = n / divisor
         linear.append(s)
-        pairs.append(s * s * (n + 1) / n if n else 0.0)
-        single.append(each)
-        distinct.append(s * s * (n - 1) / n if n else 0.0)
+        pairs.append(s * (n + 1) / divisor)
+        single.append(s / divisor)
+        distinct.append(s * (n - 1) / divisor)
     means = [
         weighted_mean(values, task.context_weights)
         for values in (linear, pairs, single, distinct)
