@@ -14,10 +14,11 @@ from ....theory.linear_transformer import (
     held_by_p2,
     minimum,
     mode_flow,
+    null_ratio,
 )
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.evidence import Evidence
-from ...evidence.judges import converges_at_order
+from ...evidence.judges import converges_at_order, equal_within
 from ...exact_statistics import FEATURE_MOMENTS, population_statistics
 from .setting import mode_task
 
@@ -52,6 +53,8 @@ NEVER = "stable before learning, too"
 PART_OF_HELD = "p1 and q2 as parts of p2 and q1"
 DECOUPLED = "the decoupled law"
 REVERSED = "the smaller sum"
+OF_VALUES = "|p1|/|p2|"
+OF_KEYS = "|q2|/|q1|"
 BY_P2 = "|p2| against |p1| alone"
 LIFTED = "mixtures above the minimum, as with the query's own token"
 
@@ -178,6 +181,46 @@ def _losses_without(context: RunContext, control: str) -> list[FloatArray]:
     return losses
 
 
+# The ratio of the null blocks
+
+SMALL_START = 1e-5
+"""Of random blocks, which grow at a constant rate for a while."""
+RATIO_TIMES = (0.0, 0.5, 1.0, 2.0)
+RATIO_BOUND = 1e-6
+"""The blocks end below 1e-4, and what is not linear is of the order of their square."""
+
+
+def _random_blocks(context: RunContext) -> FloatArray:
+    """p1, p2, q1 and q2 (4, D)."""
+    generator = np.random.default_rng(context.seeds(1)[0])
+    return SMALL_START * generator.normal(size=(4, len(INPUTS)))
+
+
+def _ratios(context: RunContext) -> list[FloatArray]:
+    """|p1 + q2|/|p2 + q1| (T, D) along gradient flow of all weights."""
+    start = _weights(Diagonals(*_random_blocks(context)))
+    run = flow(_layer(), _statistics(), start, RATIO_TIMES)
+    ratios = []
+    for value, key_query in zip(
+        run.weights["value"], run.weights["key_query"], strict=True
+    ):
+        p1, p2, q1, q2 = _diagonals({"value": value, "key_query": key_query})
+        ratios.append(np.abs(p1 + q2) / np.abs(p2 + q1))
+    return ratios
+
+
+def _kept_ratios(context: RunContext, control: str) -> list[FloatArray]:
+    """That of the start at every time, or that of other blocks."""
+    blocks = _random_blocks(context)
+    if control == OF_VALUES:
+        ratio = np.abs(blocks[0] / blocks[1])
+    elif control == OF_KEYS:
+        ratio = np.abs(blocks[3] / blocks[2])
+    else:
+        ratio = null_ratio(blocks)
+    return [ratio for _ in RATIO_TIMES]
+
+
 # Which blocks hold a mode
 
 
@@ -291,6 +334,24 @@ CLAIMS = (
         predict=_losses_without,
         judge=converges_at_order(RATIOS, 2, name="r"),
         controls=(PART_OF_HELD, DECOUPLED),
+        assumes=FEATURE_MOMENTS,
+        tier="fast",
+    ),
+    Claim(
+        id="modes.null_ratio",
+        title="Small blocks keep the ratio of p1 + q2 to p2 + q1 while they grow",
+        paper="mainali2025",
+        beyond_paper=True,
+        equation="null blocks",
+        origin="derived here",
+        statement=r"\frac{|p_1 + q_2|}{|p_2 + q_1|}(t) = \frac{|p_1 + q_2|}{|p_2 + q_1|}(0)",
+        observable="all four blocks along gradient flow on the exact moments, from a small random start",
+        limit="small weights",
+        hypotheses=("shared basis", "the query's own token is not read"),
+        measure=_ratios,
+        predict=_kept_ratios,
+        judge=equal_within(RATIO_BOUND),
+        controls=(OF_VALUES, OF_KEYS),
         assumes=FEATURE_MOMENTS,
         tier="fast",
     ),

@@ -49,6 +49,8 @@ OWN_RATES = "s² for s_i s_j"
 NO_SIGN = "each teacher as likely as W with all signs"
 TWO_NUMBERS = "χ² of two numbers, p + q and p − q"
 BY_INPUT = "rates s for s²"
+MEAN_OF_ONE = "the logarithm of the mean for the mean of ln χ²"
+OTHER_ORDER = "the order exchanged"
 
 
 def _random_layer(context: RunContext) -> FloatArray:
@@ -209,6 +211,66 @@ def _probability_of_two(rates: FloatArray, constants: FloatArray) -> float:
     return float(value)
 
 
+# The law of half-times
+
+LAW_INPUTS, LAW_TEACHERS = (1.3, 0.7), (0.5, 1.6)
+LAW_LENGTH, LAW_NOISE = 20, 0.2
+LAW_SIZE = 1e-4
+"""Of random starts, whose square is what the law leaves out."""
+LAW_BOUND = 1e-6
+LOGARITHMS = np.linspace(-36.0, 2.5, 7_701)
+"""ln|z|: a normal z is outside with probability 1e-15. The sums over swaps converge with the square of the step."""
+
+
+def _law_task() -> Task:
+    return mode_task(LAW_INPUTS, LAW_LENGTH, LAW_TEACHERS, noise=LAW_NOISE)
+
+
+def _in_order_of_modes() -> list[int]:
+    """The inputs by decreasing ωs."""
+    return list(np.argsort(-np.array(LAW_INPUTS) * LAW_TEACHERS))
+
+
+def _logistic_half_times(z: FloatArray) -> FloatArray:
+    """When the logistic curve of each mode is at half its end (Z, 2), where p = q = w z/√2 at the start."""
+    order, N = _in_order_of_modes(), LAW_LENGTH
+    s, ω = np.array(LAW_INPUTS)[order], np.array(LAW_TEACHERS)[order]
+    last = N / ((N + 1) * s + np.sum(ω * s + LAW_NOISE) / ω)
+    first = LAW_SIZE**2 * z[:, None] ** 2 / 2
+    return np.asarray(np.log(last / first - 1) / (2 * ω * s**2))
+
+
+def _averaged(context: RunContext) -> list[FloatArray]:
+    """Mean, spread and order of logistic half-times over the normal numbers z, by sums over ln|z|."""
+    from scipy.special import erfc
+
+    z = np.exp(LOGARITHMS)
+    density = np.sqrt(2 / np.pi) * z * np.exp(-(z**2) / 2)
+    weights = density * (LOGARITHMS[1] - LOGARITHMS[0])  # (Z,)
+    times = _logistic_half_times(z)
+    mean = weights @ times
+    spread = np.sqrt(weights @ (times - mean) ** 2)
+    swaps = np.empty((2, 2))
+    for i, j in np.ndindex(2, 2):
+        # Larger |z| are earlier: mode j is before mode i where its |z| is above that of the same time.
+        same = np.interp(-times[:, i], -times[:, j], LOGARITHMS)
+        swaps[i, j] = weights @ erfc(np.exp(same) / np.sqrt(2))
+    return [mean, spread, swaps]
+
+
+def _stated_law(context: RunContext, control: str) -> list[FloatArray]:
+    """The law of half-times, or a wrong one."""
+    law = half_times(_law_task(), LAW_SIZE)
+    if control == TWO_NUMBERS:
+        mean = (law.constants + np.euler_gamma - np.log(2)) / (2 * law.rates)
+        return [mean, np.pi / np.sqrt(6) / (2 * law.rates), law.swap_probability]
+    if control == MEAN_OF_ONE:
+        return [law.constants / (2 * law.rates), law.spread, law.swap_probability]
+    if control == OTHER_ORDER:
+        return [law.mean, law.spread, law.swap_probability.T]
+    return [law.mean, law.spread, law.swap_probability]
+
+
 CLAIMS = (
     Claim(
         id="modes.alignment",
@@ -265,5 +327,23 @@ CLAIMS = (
         judge=sign_counts_agree,
         controls=(TWO_NUMBERS, BY_INPUT),
         assumes=LOSS,
+    ),
+    Claim(
+        id="modes.half_time_law",
+        title="Half-times from random starts have a known mean and spread, and two modes a known order",
+        paper="mainali2025",
+        beyond_paper=True,
+        equation="staged learning",
+        origin="derived here",
+        statement=r"E\,t = \frac{C + \gamma + \ln 2}{2\alpha},\quad \sqrt{\mathrm{Var}\,t} = "
+        r"\frac{\pi}{\sqrt 8\, \alpha},\quad C = \ln\frac{2a_\infty}{w^2},\ \alpha = \omega s^2",
+        observable="half-times of logistic curves averaged over a normal start, two noisy modes",
+        limit="size of the start → 0, error O(w²)",
+        hypotheses=("shared basis", "each mode alone"),
+        measure=_averaged,
+        predict=_stated_law,
+        judge=equal_within(LAW_BOUND),
+        controls=(TWO_NUMBERS, MEAN_OF_ONE, OTHER_ORDER),
+        tier="fast",
     ),
 )

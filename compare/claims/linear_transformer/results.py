@@ -26,12 +26,25 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "2^D fixed points and their stability",
-            ("modes.count", "modes.index", "modes_proof.index"),
+            (
+                "modes.count",
+                "modes.index",
+                "modes.listed",
+                "modes.rest",
+                "modes_proof.index",
+            ),
             ("mode_points",),
         ),
         Result(
             "Modes follow decoupled equations",
-            ("modes.courses", "modes.logistic", "modes.logistic_at_finite_length"),
+            (
+                "modes.courses",
+                "modes.logistic",
+                "modes.logistic_at_finite_length",
+                "modes.exact_flow",
+                "modes.slow_mode",
+                "modes.equal_modes",
+            ),
             ("mode_staircases",),
         ),
         Result(
@@ -62,6 +75,9 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
             "Blocks that are left at zero, and 2^m minima (beyond the paper)",
             (
                 "modes.null_blocks",
+                "modes.four_blocks",
+                "modes.block_minima",
+                "modes.null_ratio",
                 "modes.frozen_blocks",
                 "modes.block_choice",
                 "modes.pushed_blocks",
@@ -78,7 +94,7 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "The order of the modes from random starts (beyond the paper)",
-            ("modes.half_times", "modes.swap"),
+            ("modes.half_times", "modes.half_time_law", "modes.swap"),
         ),
         Result(
             "Discrete steps (beyond the paper)",
