@@ -170,6 +170,18 @@ def test_closed_form_survives_all_times_and_all_starts():
         )
 
 
+@pytest.mark.parametrize("scale", [1e-102, 1e-110])
+def test_closed_form_of_amplitudes_whose_squares_vanish_is_that_of_larger_ones(scale):
+    # s, u and 1/√κ in other units: squares of the amplitudes are below all numbers, κ is large.
+    times = np.linspace(0, 3, 13)
+    for s0, u0 in ((0.3, 0.1), (0.02, -0.1), (-0.4, -0.3)):
+        expected = two_layer_amplitudes(times, s0, u0, 2.0, 1.25)
+        found = two_layer_amplitudes(
+            times, scale * s0, scale * u0, 2.0, 1.25 / scale / scale
+        )
+        assert np.array(found) / scale == pytest.approx(np.array(expected), rel=1e-12)
+
+
 def test_closed_form_equals_the_reduced_equations_and_the_full_flow():
     moments, alpha, kappa = white_constants(WHITE)
     times, s0, u0 = np.linspace(0, 40, 25), 0.3, 0.1
