@@ -101,7 +101,7 @@ CASES = (
     # One combination of the outputs, and one of the inputs, has no teachers.
     _Case(
         np.array([[2.0, 1.0, 0.0], [1.0, 0.5, 0.0], [0.0, 0.0, 0.4]]),
-        np.array([[1.0, 0.5], [0.5, 0.25]]),
+        np.array([[100.0, 50.0], [50.0, 25.0]]),
         NOISE,
     ),
     _Case(GAMMA, OMEGA, 0.0),

@@ -21,6 +21,7 @@ _MAINALI: dict[str, tuple[Result, ...]] = {
                 "modes.limit_of_minimum",
                 "modes_proof.minimum",
                 "modes_proof.fixed_points",
+                "modes_proof.kronecker_points",
             ),
             ("mode_points",),
         ),
