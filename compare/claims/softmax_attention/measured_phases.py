@@ -35,7 +35,7 @@ class Start(NamedTuple):
 
 STARTS = (
     Start((1e-4, 2e-4, 1.5e-4, -2e-4), (1e-4, 2e-4, 3e-4, -1e-4)),
-    Start((0.02, -0.02), (0.02, -0.02), idle=1),
+    Start((0.02, 0.02, -0.02, -0.02), (0.02, 0.02, -0.02, -0.02), idle=1),
 )
 
 BOUNDS = {
@@ -95,7 +95,7 @@ def _sizes(state: FloatArray) -> FloatArray:
 
 
 def _off_valley(state: FloatArray) -> float:
-    """η(1 + κD cosh(s)/v) − 1 of a pair."""
+    """η(1 + κD cosh(s)/v) − 1 of equal pairs."""
     ω, μ = np.split(state, 2)
     width = 1 + NOISE * D / SIGNAL * np.cosh(np.mean(_sizes(state)))
     return float(INPUT * μ @ ω * width - 1)
@@ -236,8 +236,8 @@ CLAIMS = (
         origin="phases are defined here",
         statement=r"\tilde L = \tfrac12(L(0) + \inf\tilde L),\quad \max_t D(\lambda\omega)^2,\quad "
         r"|\eta(1 + \kappa D\cosh(s)/v) - 1| = 0.01",
-        observable="times and sizes of each phase on the approximate loss, 3 + 1 heads and a pair beside an idle "
-        "head, D = 3, other variances of x and y than 1, a quarter of the contexts empty",
+        observable="times and sizes of each phase on the approximate loss, 3 + 1 heads and two equal pairs beside an "
+        "idle head, D = 3, other variances of x and y than 1, a quarter of the contexts empty",
         limit="none: both integrate the same flow",
         measure=_searched,
         predict=_stated,
