@@ -9,9 +9,10 @@ from attndyn.theory.softmax_attention import (
     ReducedFlow,
     approximate_loss,
     exact_loss,
+    head_paths,
     reduced_flow,
 )
-from attndyn.theory.softmax_attention.exact_tables import exact_table
+from attndyn.theory.softmax_attention.exact_tables import ExactTable, exact_table
 from tests.oracles.white_tasks import white
 
 
@@ -164,6 +165,21 @@ def test_the_tail_falls_as_the_cube_root_of_time(
     if positive != negative:
         half = (4 * 1.1 / 40 * len(omega) / 2 * times) ** (-1 / 3)
         assert np.all(np.abs(s / half - 1) > 0.2)
+
+
+@pytest.mark.parametrize("part", ["signal", "products"])
+def test_a_table_that_the_quadrature_does_not_confirm_is_refused(
+    monkeypatch, table, part
+):
+    """Its error of 1e-6 is far below what the flow would show."""
+    right, query_token = table
+    parts = {"signal": right.signal, "products": right.products}
+    parts[part] = parts[part] * (1 + 1e-6)
+    wrong = ExactTable((right.bound, right.scale), *parts.values(), right.zero_loss)
+    monkeypatch.setattr(head_paths, "exact_table", lambda *_, **options: wrong)
+    heads = [0.1, -0.2], [0.2, -0.1]
+    with pytest.raises(ArithmeticError, match="could not be tabulated accurately"):
+        reduced_flow(white(3, 12), *heads, [0.1], query_token=query_token)
 
 
 # Long because grouped heads, others beside them and one that is idle are compared with heads that are nearly alike.
