@@ -107,6 +107,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.tail_end_time",
                 "softmax.tail_rate",
                 "softmax.exact_valley",
+                "softmax.valley_rest",
                 "softmax.valley_proof",
                 "softmax.numbers_proof",
                 "softmax.measured_phases",
