@@ -29,6 +29,7 @@ from ...runtime.checks import (
 )
 from ...runtime.covariances import eigenvalue_rounding, is_diagonal
 from ...runtime.display import Displayed, Summary
+from ...runtime.machine import one_thread
 from ...task import Task
 from ...teachers import Pool
 from .losses_of_readouts import ReadoutMoments, readout_moments
@@ -137,13 +138,13 @@ def deterministic_equivalent(
     test = readout_moments(test_task, label_row=fit.label_row)
     if tasks is None:
         return _equivalent(train_task, test, fit)
-
     k, count = whole_number(tasks, "tasks"), whole_number(pools, "pools")
     first = whole_number(seed, "seed", least=0)
     drawn = []
-    for pool_seed in range(first, first + count):
-        pool = Pool.from_recipe(train_task.teachers, k, pool_seed)
-        drawn.append(_equivalent(with_teachers(train_task, pool), test, fit))
+    with one_thread():
+        for pool_seed in range(first, first + count):
+            pool = Pool.from_recipe(train_task.teachers, k, pool_seed)
+            drawn.append(_equivalent(with_teachers(train_task, pool), test, fit))
     return _mean_equivalent(drawn)
 
 

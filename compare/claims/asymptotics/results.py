@@ -1,6 +1,43 @@
 """The paper of this wing, and which claims and figures support each of its results."""
 
-from ...evidence.papers import Paper
+from ...evidence.papers import Paper, Result
+
+_LU: dict[str, tuple[Result, ...]] = {
+    "High dimension": (
+        Result(
+            "Errors on new and on training tasks",
+            ("asymptotics.published_values", "asymptotics.published_ridge_values"),
+        ),
+        Result(
+            "The transition in the number of tasks",
+            (
+                "asymptotics.few_tasks",
+                "asymptotics.as_many_tasks",
+                "asymptotics.many_tasks",
+            ),
+        ),
+        Result("The gap without cancellation (beyond the paper)", ("asymptotics.gap",)),
+        Result(
+            "The least error of any predictor (beyond the paper)",
+            ("asymptotics.bayes",),
+        ),
+    ),
+    "Finite size": (
+        Result("The read-out and its ridge", ("asymptotics.conventions",)),
+        Result(
+            "Test error of a read-out without test data",
+            ("asymptotics.readout_loss",),
+        ),
+        Result(
+            "The error with the tasks at hand (beyond the paper)",
+            ("asymptotics.stored_gaps", "asymptotics.stored_gaps_larger"),
+        ),
+        Result(
+            "Least squares on many sequences (beyond the paper)",
+            ("asymptotics.sandwich",),
+        ),
+    ),
+}
 
 PAPERS = (
     Paper(
@@ -10,6 +47,7 @@ PAPERS = (
         year=2025,
         venue="PNAS 2025",
         arxiv="2405.11751",
+        parts=_LU,
         position=5,
     ),
 )

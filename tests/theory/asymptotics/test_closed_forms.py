@@ -1,19 +1,15 @@
 """Errors as D → ∞ against stored numbers, the authors' formulas, and the textbook form in many digits."""
 
 import time
-from pathlib import Path
 
 import mpmath
 import numpy as np
 import pytest
 
+from attndyn.compare.claims.asymptotics.textbook_errors import published_values
 from attndyn.theory.asymptotics import bayes_error, errors
 
-PUBLISHED = np.genfromtxt(
-    Path(__file__).parents[2] / "data/asymptotics_published_values.csv",
-    delimiter=",",
-    names=True,
-)
+PUBLISHED = published_values()
 """Values of the formulas of Lu et al. at random parameters, evaluated by their own code (MIT licence)."""
 
 
