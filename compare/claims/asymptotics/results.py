@@ -37,6 +37,23 @@ _LU: dict[str, tuple[Result, ...]] = {
             ("asymptotics.sandwich",),
         ),
     ),
+    "Drawn data sets": (
+        Result(
+            "Double descent, and its removal by a ridge",
+            ("asymptotics.peak", "asymptotics.peak_removed"),
+            ("double_descent",),
+        ),
+        Result(
+            "The gap between new and training tasks, over the number of tasks",
+            ("asymptotics.task_gap",),
+            ("diversity_transition",),
+        ),
+        Result(
+            "Early stopping beats convergence (beyond the paper)",
+            ("asymptotics.flow_of_data",),
+            ("readout_learning_curves",),
+        ),
+    ),
 }
 
 PAPERS = (

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from attndyn import Merged
+from attndyn.compare.claims.asymptotics.published_runs import GAPS
 from attndyn.compare.claims.linear_attention.common.experiments import (
     MERGED,
     WHITE,
@@ -64,25 +65,36 @@ def quick_context(tmp_path_factory):
 
 
 SMALLER = {
-    "context_lengths.LENGTHS": (80, 113, 160),
-    "context_lengths.EVERY_OTHER": (80, 120, 160),
-    "context_lengths.SINGLE_HEAD": (80, 160),
-    "context_lengths.TRAINED_LENGTH": 80,
-    "training.HEADS": (2,),
-    "published_training.HEADS": (2,),
-    "trap_maps.SIZES_OF_LARGER": np.array([0.005, 0.01]),
-    "trap_maps.HALVINGS": 3,
-    "trap_maps.RANDOM_STARTS": 50,
+    "softmax_attention.context_lengths.LENGTHS": (80, 113, 160),
+    "softmax_attention.context_lengths.EVERY_OTHER": (80, 120, 160),
+    "softmax_attention.context_lengths.SINGLE_HEAD": (80, 160),
+    "softmax_attention.context_lengths.TRAINED_LENGTH": 80,
+    "softmax_attention.training.HEADS": (2,),
+    "softmax_attention.published_training.HEADS": (2,),
+    "softmax_attention.trap_maps.SIZES_OF_LARGER": np.array([0.005, 0.01]),
+    "softmax_attention.trap_maps.HALVINGS": 3,
+    "softmax_attention.trap_maps.RANDOM_STARTS": 50,
+    "asymptotics.double_descent.SETS": 2,
+    "asymptotics.double_descent.DIMENSION": 8,
+    "asymptotics.double_descent.POOLS": 2,
+    "asymptotics.diversity.SETS": 2,
+    "asymptotics.diversity.POOLS": 2,
+    "asymptotics.diversity.SETS_OF_RATIOS": 2,
+    "asymptotics.diversity.DIMENSION": 8,
+    "asymptotics.diversity.GAPS": {10: GAPS[10][::3]},
+    "asymptotics.learning_curves.SETS": 2,
+    "asymptotics.learning_curves.DIMENSION": 8,
+    "asymptotics.learning_curves.THETA": np.geomspace(0.1, 100, 8),
 }
-"""Settings of figures of softmax heads at which exact losses take a second: long contexts, few heads."""
+"""Settings that make figures fast: fewer exact losses of softmax heads, and fewer and smaller data sets."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def smaller_figures():
-    """Figures of softmax heads at smaller settings."""
+    """Figures at smaller settings."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SMALLER.items():
-            patch.setattr(f"attndyn.compare.figures.softmax_attention.{name}", value)
+            patch.setattr(f"attndyn.compare.figures.{name}", value)
         yield
 
 
