@@ -39,11 +39,8 @@ TIE = 1e-9
 FIRST = 30
 """Fixed points of the least losses that are asked for, of 65,536 subsets."""
 
-UNITS = (100.0, 0.01)
-"""Of the variance of x, so that no power of a number is near another."""
-
-DIVISOR = 1.5
-"""One that is no length."""
+UNITS = ((100.0, 1.5), (0.01, 4.0))
+"""Of the variance of x, and divisors on both sides of the length, so that no power of a number is near another."""
 
 ALL_LEARNED = "2^D of them"
 STRONGEST = "the strongest modes alone"
@@ -67,10 +64,20 @@ class Layer(NamedTuple):
         """ℓ, g and k: means of n/d, n(n + 1)/d² and n/d² over the context lengths n, whose divisor is d."""
         n = np.array(self.task.context_lengths)
         weights = np.array(self.task.context_weights)
-        divisor = {"tokens": n + 1, "context": n}.get(str(self.model.divisor), DIVISOR)
+        divisor = self._divisors(n)
         each = (n / divisor, n * (n + 1) / divisor**2, n / divisor**2)
         linear, pairs, single = (float(np.average(x, weights=weights)) for x in each)
         return linear, pairs, single
+
+    def _divisors(self, n: IndexArray) -> FloatArray:
+        """Of contexts of n tokens (T,)."""
+        stated = self.model.divisor
+        if stated == "tokens":
+            return np.asarray(n + 1, dtype=np.float64)
+        if stated == "context":
+            return np.asarray(n, dtype=np.float64)
+        assert isinstance(stated, float)
+        return np.full(len(n), stated)
 
     def modes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """s, ω and κ (D,) by decreasing κ = ωs/√(ωs + σ²)."""
@@ -120,11 +127,12 @@ def _long() -> tuple[Layer, ...]:
     """Sixteen modes of like strength, of which few have room together in contexts of 2 tokens; x in two units."""
     number = np.arange(16, dtype=np.float64)
     s, ω = np.power(0.95, number), 1 + 0.5 * np.cos(number)
-    model = Merged(heads=1, outputs=16, divisor=DIVISOR)
-    return tuple(
-        Layer(unit * s, ω, mode_task(unit * s, 2, ω, noise=0.02 * unit), model)
-        for unit in UNITS
-    )
+    layers = []
+    for unit, divisor in UNITS:
+        task = mode_task(unit * s, 2, ω, noise=0.02 * unit)
+        model = Merged(heads=1, outputs=16, divisor=divisor)
+        layers.append(Layer(unit * s, ω, task, model))
+    return tuple(layers)
 
 
 # Which subsets, in which order
@@ -236,6 +244,7 @@ def _listed(context: RunContext, control: str) -> list[Listed]:
         least = minimum(layer.task, layer.model)
         from_first[-1].coefficients[0] = least.coefficients
         from_first[-1].losses[0] = least.loss
+        from_first[-1].subsets[0] = tuple((np.flatnonzero(least.active) + 1).tolist())
     first = []
     for layer in _long():
         some = islice(mode_fixed_points(layer.task, layer.model), FIRST)

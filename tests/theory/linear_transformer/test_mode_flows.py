@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from attndyn.theory.linear_transformer import minimum, mode_flow, mode_loss
+from attndyn.theory.linear_transformer import (
+    many_starts,
+    minimum,
+    mode_flow,
+    mode_loss,
+)
 from attndyn.theory.linear_transformer.mode_flows import decoupled_rates
 from attndyn.theory.linear_transformer.mode_losses import (
     half_hessian_of_modes,
@@ -57,6 +62,18 @@ def test_many_starts_are_each_as_alone():
         alone = mode_flow(task, p[start], q[start], times)
         found = together.coefficients[(slice(None), *start)]
         assert found == pytest.approx(alone.coefficients, rel=1e-9, abs=1e-11)
+
+
+def test_the_implicit_solver_goes_on_where_explicit_steps_run_out(monkeypatch):
+    task = modes([1, 0.6, 0.3], 9, [1, 2, 0.5], 0.2)
+    p, q = 0.1 * np.random.default_rng(1).normal(size=(2, 8, 3))
+    times = [0.0, 1.0, 5.0, 20.0]
+    expected = mode_flow(task, p, q, times)
+    monkeypatch.setattr(many_starts, "_most_steps", lambda starts: 20)
+    found = mode_flow(task, p, q, times)
+    assert not np.array_equal(found.p, expected.p)
+    assert found.p == pytest.approx(expected.p, rel=1e-9, abs=1e-11)
+    assert found.q == pytest.approx(expected.q, rel=1e-9, abs=1e-11)
 
 
 def test_a_long_time_ends_at_the_minimum():
