@@ -33,6 +33,10 @@ _LU: dict[str, tuple[Result, ...]] = {
             ("asymptotics.stored_gaps", "asymptotics.stored_gaps_larger"),
         ),
         Result(
+            "Other tasks than those of training, and any covariance (beyond the paper)",
+            ("asymptotics.alignment",),
+        ),
+        Result(
             "Least squares on many sequences (beyond the paper)",
             ("asymptotics.sandwich",),
         ),

@@ -1,7 +1,6 @@
 """The deterministic equivalent against dense algebra, stored runs of others, its limits, and sampled fits."""
 
 import time
-from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -9,6 +8,12 @@ import pytest
 from scipy.optimize import brentq
 
 from attndyn import Task
+from attndyn.compare.claims.asymptotics.published_runs import (
+    GAP_NOISE,
+    GAP_RIDGE,
+    GAP_SETS,
+    GAPS,
+)
 from attndyn.simulate import ridge_fit, sample_summaries
 from attndyn.teachers import Gaussian, Mixture, Pool, Sphere
 from attndyn.theory.asymptotics import (
@@ -19,13 +24,6 @@ from attndyn.theory.asymptotics import (
     sandwich,
 )
 from attndyn.theory.asymptotics.equivalents import with_teachers
-
-STORED = np.genfromtxt(
-    Path(__file__).parents[2] / "data/asymptotics_task_gap_d10.csv",
-    delimiter=",",
-    names=True,
-)
-"""Simulated gaps of Lu et al. (their public code, MIT licence): means and standard deviations over 20 data sets."""
 
 
 def white_task(D, law, N, noise=0.1):
@@ -93,27 +91,24 @@ def test_losses_are_those_of_dense_algebra(ridge, P, label_row, weight):
 
 
 def gap_z_scores(pools):
-    """(equivalent − stored)/standard error and (closed form − stored)/standard error of each stored run."""
+    """Equivalent and closed form less the published gap, in standard errors, of each run at d = 10."""
+    d, N, ridge = 10, 100, GAP_RIDGE
     scores = []
-    for run in STORED:
-        d, P = int(run["dimension"]), int(run["sequences"])
-        task = white_task(
-            d, Sphere(d), int(run["context_length"]), run["noise_variance"]
-        )
-        k, ridge = int(run["tasks"]), run["ridge"]
+    for run in GAPS[d]:
+        task = white_task(d, Sphere(d), N, GAP_NOISE)
         found = deterministic_equivalent(
-            task, task, P, ridge=ridge / d**3, label_row=True, label_weight=d**2,
-            tasks=k, pools=pools,
+            task, task, run.sequences, ridge=ridge / d**3, label_row=True,
+            label_weight=d**2, tasks=run.tasks, pools=pools,
         )  # fmt: skip
         limit = errors(
-            tau=P / (d * (d + 1)),
-            alpha=task.context_length / d,
-            kappa=k / d,
-            noise=task.noise_variance,
+            tau=run.sequences / (d * (d + 1)),
+            alpha=N / d,
+            kappa=run.tasks / d,
+            noise=GAP_NOISE,
             ridge=ridge,
         )
-        variance = run["gap_std"] ** 2 / run["repeats"] + found.gap_spread**2 / pools
-        distances = np.array([found.gap, limit.gap]) - run["gap_mean"]
+        variance = run.deviation**2 / GAP_SETS + found.gap_spread**2 / pools
+        distances = np.array([found.gap, limit.gap]) - run.mean
         scores.append(distances / np.sqrt(variance))
     return np.array(scores)
 
