@@ -103,8 +103,16 @@ def active_modes(modes: ModeTask) -> BoolArray:
 
 
 def brackets(modes: ModeTask, learned: BoolArray, Z: float) -> FloatArray:
-    """ℓ − k r Z/(ωs) (n,) of the modes that are learned (D,): a fixed point where all are positive."""
-    return np.asarray(modes.linear - modes.single * Z / modes.thresholds[learned])
+    """ℓ − k r Z/(ωs) (n,) of the modes that are learned (D,), of coupling Z: a fixed point where all are positive.
+
+    With κ = ωs/r it is (Z/Σr) [g + k Σ_β r_β (1/κ_β − 1/κ_α)], which loses no digits where noise is strong and κ small.
+    """
+    if not np.any(learned):
+        return np.zeros(0)
+    r = np.sqrt(modes.labels[learned])
+    inverse = 1 / modes.thresholds[learned]
+    gaps = inverse[None, :] - inverse[:, None]
+    return np.asarray(Z / np.sum(r) * (modes.pairs + modes.single * gaps @ r))
 
 
 def coefficients_of(modes: ModeTask, learned: BoolArray, Z: float) -> FloatArray:

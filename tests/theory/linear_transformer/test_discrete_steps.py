@@ -167,10 +167,13 @@ def test_what_cannot_be_is_refused(call, message):
         call(modes([1, 0.5], 5))
 
 
-def test_what_rounding_decides_is_said():
-    noisy = modes([1, 0.5], 5, noise=1e20)
-    with pytest.raises(ArithmeticError, match="rounding decides what is learned"):
-        largest_step(noisy, "balanced")
+def test_the_edge_in_strong_noise_is_that_of_the_one_mode_that_is_left():
+    noise, s, N = 1e20, 1.0, 5
+    a = N / (s * ((N + 1) + (s + noise) / s))
+    # On the line (s + σ²) p² = s² q² of one mode, where ½L has the curvature κ (p² + q²) with κ = s²/a.
+    r = np.sqrt(s + noise)
+    edge = 2 / (s**2 / a * (a * s / r + a * r / s))
+    assert largest_step(modes([s, 0.5], N, noise=noise)) == pytest.approx(edge)
 
 
 def test_divergence_is_said():

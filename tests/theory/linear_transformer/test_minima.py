@@ -1,5 +1,7 @@
 """The least loss of one layer on modes, against stored numbers and against a search."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -125,3 +127,13 @@ def test_a_mode_at_its_threshold_is_off():
 def test_what_has_no_modes_is_refused_in_one_sentence(task, model, message):
     with pytest.raises(ValueError, match=message):
         minimum(task, model)
+
+
+@pytest.mark.parametrize("noise", [1e4, 1e10, 1e20])
+def test_strong_noise_takes_no_digits_of_what_is_learned(noise):
+    # One mode is left, with a = N/((N+1)s) [1 − r²/((N+1)ωs + r²)] in numbers of any length.
+    least = minimum(modes([1, 0.5], 5, noise=noise))
+    r_squared = 1 + Fraction(noise)
+    expected = Fraction(5, 6) * (1 - r_squared / (6 + r_squared))
+    assert least.active.tolist() == [True, False]
+    assert least.coefficients[0] == pytest.approx(float(expected), rel=1e-14)

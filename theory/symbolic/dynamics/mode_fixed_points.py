@@ -51,7 +51,7 @@ class ModeFixedPoint(SymbolicFixedPoint):
     `coefficients`, `gains` and `loss` are those of `SymbolicFixedPoint`, but here both belong to this subset alone.
     """
 
-    coupling: Expr = 0
+    coupling: Expr
     conditions: tuple[Expr, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
