@@ -233,23 +233,30 @@ def _solved_for(layer: Layer, subsets: list[tuple[int, ...]]) -> Listed:
 
 def _listed(context: RunContext, control: str) -> list[Listed]:
     """The fixed points as they are listed, from the first and from the last, or what a mistake makes of them."""
+    layers = (*_layers(), *_layers(), *_long())
+    pairs = zip(_enumerated(), layers, strict=True)
+    listed = [_changed(points, layer, control) for points, layer in pairs]
+    # The first one is the minimum.
+    for each, layer in zip(listed, _layers(), strict=False):
+        least = minimum(layer.task, layer.model)
+        each.coefficients[0], each.losses[0] = least.coefficients, least.loss
+        each.subsets[0] = tuple((np.flatnonzero(least.active) + 1).tolist())
+    return listed
+
+
+@cache
+def _enumerated() -> tuple[list[ModeFixedPoint], ...]:
+    """The points of every layer from the first and from the last, and the first ones of the long lists."""
     from_first, from_last = [], []
     for layer in _layers():
         points = mode_fixed_points(layer.task, layer.model)
-        backwards = [points[-place] for place in range(points.count, 0, -1)]
-        from_last.append(_changed(backwards, layer, control))
-        forwards = [*points[:-1], points[-1]]
-        from_first.append(_changed(forwards, layer, control))
-        # The first one is the minimum.
-        least = minimum(layer.task, layer.model)
-        from_first[-1].coefficients[0] = least.coefficients
-        from_first[-1].losses[0] = least.loss
-        from_first[-1].subsets[0] = tuple((np.flatnonzero(least.active) + 1).tolist())
-    first = []
-    for layer in _long():
-        some = islice(mode_fixed_points(layer.task, layer.model), FIRST)
-        first.append(_changed(list(some), layer, control))
-    return [*from_first, *from_last, *first]
+        from_first.append([*points[:-1], points[-1]])
+        from_last.append([points[-place] for place in range(points.count, 0, -1)])
+    first = [
+        list(islice(mode_fixed_points(layer.task, layer.model), FIRST))
+        for layer in _long()
+    ]
+    return (*from_first, *from_last, *first)
 
 
 def _changed(every: list[ModeFixedPoint], layer: Layer, control: str) -> Listed:
