@@ -48,6 +48,9 @@ _LU: dict[str, tuple[Result, ...]] = {
             ("double_descent",),
         ),
         Result(
+            "Errors tend to those of high dimension", ("asymptotics.ridgeless_limit",)
+        ),
+        Result(
             "The gap between new and training tasks, over the number of tasks",
             ("asymptotics.task_gap",),
             ("diversity_transition",),

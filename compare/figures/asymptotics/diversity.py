@@ -102,6 +102,9 @@ def _draw_ratios(ax: "Axes", context: RunContext) -> None:
         tau = SEQUENCES_PER_TOKEN * alpha
         wanted = [Ratios(tau, alpha, float(kappa), GAP_NOISE) for kappa in KAPPAS]
         settings = [Setting.of_ratios(DIMENSION, each, GAP_RIDGE) for each in wanted]
+        # Equally many sequences a task would change τ by as much as a tenth.
+        sequences = round(tau * DIMENSION * (DIMENSION + 1))
+        settings = [each._replace(sequences=sequences) for each in settings]
         for setting in settings:
             _point(ax, setting, colour, context.seeds(SETS_OF_RATIOS))
         _draw_equivalents(ax, settings, colour)
