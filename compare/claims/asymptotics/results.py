@@ -6,7 +6,11 @@ _LU: dict[str, tuple[Result, ...]] = {
     "High dimension": (
         Result(
             "Errors on new and on training tasks",
-            ("asymptotics.published_values", "asymptotics.published_ridge_values"),
+            (
+                "asymptotics.published_values",
+                "asymptotics.published_ridge_values",
+                "asymptotics.ridge_proof",
+            ),
         ),
         Result(
             "The transition in the number of tasks",
@@ -14,9 +18,13 @@ _LU: dict[str, tuple[Result, ...]] = {
                 "asymptotics.few_tasks",
                 "asymptotics.as_many_tasks",
                 "asymptotics.many_tasks",
+                "asymptotics.transition_proof",
             ),
         ),
-        Result("The gap without cancellation (beyond the paper)", ("asymptotics.gap",)),
+        Result(
+            "The gap without cancellation (beyond the paper)",
+            ("asymptotics.gap", "asymptotics.gap_proof"),
+        ),
         Result(
             "The least error of any predictor (beyond the paper)",
             ("asymptotics.bayes",),
