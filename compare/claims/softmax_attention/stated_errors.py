@@ -6,20 +6,37 @@ from typing import NamedTuple
 import numpy as np
 
 from ....runtime.arrays import FloatArray
+from ....task import Task
 from ....theory.softmax_attention import ExactLoss, exact_loss
 from ...evidence.claim import Claim, RunContext
 from ...evidence.evidence import Evidence
-from .setting import NOISE, white_task
+from .setting import NOISE
 
 Heads = tuple[FloatArray, FloatArray]
 
 
 class ErrorCase(NamedTuple):
-    """Heads (ω, μ) whose loss is a closed double integral: on two tokens, or on one and the query's own."""
+    """Heads (ω, μ) whose loss is a closed double integral: on two tokens, or on one and the query's own.
+
+    `labels` is the variance of the labels; `is_rounded` tells that values are so large that rounding of products is
+    all that the loss is off by: no relative error is promised then.
+    """
 
     dimension: int
     heads: Heads
     query_token: bool
+    labels: float = 1.0
+    is_rounded: bool = False
+
+    @property
+    def task(self) -> Task:
+        """White inputs and teachers, with the noise of the other claims relative to the labels."""
+        return Task(
+            eigenvalues=[1] * self.dimension,
+            teacher_covariance=self.labels * np.eye(self.dimension) / self.dimension,
+            noise_variance=self.labels * NOISE,
+            context_length=1 if self.query_token else 2,
+        )
 
 
 ERROR_CASES = (
@@ -28,9 +45,11 @@ ERROR_CASES = (
     ErrorCase(3, (np.array([0.7]), np.array([0.8])), False),
     ErrorCase(3, (np.array([-0.5, 0.4]), np.array([0.8, 0.5])), True),
     ErrorCase(3, (np.array([1.2]), np.array([1.0])), True),
+    ErrorCase(3, (np.array([0.4, -0.25]), np.array([0.9, -0.7])), False, labels=1e-4),
+    ErrorCase(5, (np.array([1e-4, -1e-4]), np.array([6e3, -6e3])), False, 1.0, True),
 )
 """An odd D each, for which the integrand over |x_q| is even. The second has large values, the third and the last large
-scores."""
+scores; the sixth is the first in other units of y, the seventh has the values that near heads may have."""
 FEWER_NODES = 8
 LARGEST_ERRORS = {False: 1e-9, True: 1e-8}
 """Relative errors that are promised where the number of nodes is left out, without and with the query's token."""
@@ -59,7 +78,7 @@ def _closed_loss(case: ErrorCase) -> float:
         t = np.tanh(ω * ℓ * u / np.sqrt(2))
         signal = np.sum(density * ℓ * u * t, axis=(0, 1)) / (np.sqrt(2) * D)
         products = 0.5 * (1 + NOISE + np.einsum("luh,luk->hk", squares * t, t))
-    return float(1 + NOISE - 2 * μ @ signal + μ @ products @ μ)
+    return case.labels * float(1 + NOISE - 2 * μ @ signal + μ @ products @ μ)
 
 
 def _closed_losses(context: RunContext) -> list[FloatArray]:
@@ -78,6 +97,8 @@ def _losses_and_errors(context: RunContext, control: str) -> list[FloatArray]:
         if control == ALL_ALIKE:
             errors[1] = errors[0]
         promised = LARGEST_ERRORS[case.query_token] * float(by_rule)
+        if case.is_rounded:
+            promised = np.inf
         losses = [float(by_rule), float(by_few)]
         cases.append(np.stack([losses, errors, [promised, np.inf]], axis=1))
     return cases
@@ -87,9 +108,8 @@ def _losses_and_errors(context: RunContext, control: str) -> list[FloatArray]:
 def _error_losses(case_number: int) -> tuple[ExactLoss, ExactLoss]:
     """The loss of a case with nodes as they are chosen, and with few of them."""
     case = ERROR_CASES[case_number]
-    task = white_task(case.dimension, 1 if case.query_token else 2)
     by_rule, by_few = (
-        exact_loss(task, *case.heads, query_token=case.query_token, nodes=nodes)
+        exact_loss(case.task, *case.heads, query_token=case.query_token, nodes=nodes)
         for nodes in (None, FEWER_NODES)
     )
     return by_rule, by_few
@@ -119,7 +139,7 @@ CLAIMS = (
         equation="symmetric family of heads",
         origin="derived here",
         statement=r"|L - L_{\mathrm{closed}}| \le \mathrm{error} \le 10^{-9} L",
-        observable="loss on two tokens, and on one and the query's, by the trapezoidal rule; five cases",
+        observable="loss on two tokens, and on one and the query's, by the trapezoidal rule; seven cases",
         limit="none: both are quadratures",
         measure=_closed_losses,
         predict=_losses_and_errors,

@@ -472,6 +472,15 @@ def test_errors_are_no_less_than_the_distance_to_many_nodes(task, ω, query_toke
     assert float(chosen.error) < 1e-8 * float(chosen)
 
 
+def test_errors_hold_where_two_rules_in_a_row_are_off_by_the_same():
+    """Here rules of 36 and 46 nodes are off by 5.5e-9 and 3.0e-9, more than they differ by."""
+    task = white(8, 727, noise=1.0)
+    chosen = exact_loss(task, [0.67538645], [2.94793541], query_token=True)
+    fine = exact_loss(task, [0.67538645], [2.94793541], query_token=True, nodes=100)
+    assert 3 * abs(float(chosen) - float(fine)) <= float(chosen.error)
+    assert float(chosen.error) < 1e-8 * float(chosen)
+
+
 def test_heads_far_from_each_other_and_large_values():
     """μ of hundreds at small ω, as optima of two heads have: errors count (Σ|μ|)² times."""
     task = white(80, 640)
