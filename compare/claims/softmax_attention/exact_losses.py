@@ -69,14 +69,29 @@ class Groups(NamedTuple):
 
 GROUPS = (
     Groups((1, 1), (2.0, 0.5), (0.3, 0.8), (0.6, 1.5)),
-    Groups((10, 12), (1.5, 0.5), (0.05, 0.08), (0.4, -0.6)),
+    Groups((40, 80), (1.5, 0.5), (0.01, 0.015), (0.4, -0.6)),
     Groups((1, 2), (0.8, 0.8), (0.3, 0.8), (1.0, 1.0)),
     Groups((2, 1), (0.8, 0.5), (0.3, 0.8), (1.0, 1.0)),
 )
 """Few directions and many, which the theory averages over in two ways; white inputs of variance 0.8; and A = 1."""
 GROUP_NOISE, GROUP_QUERY_NOISE = 0.3, 0.2
 NODES_OF_GROUPS = 12
+GROUPS_WITH_QUERY = (
+    Groups((1, 2), (2.0, 0.5), (0.3, 0.8), (0.5, 2.0)),
+    Groups((3, 1), (0.8, 1.7), (0.4, 0.9), (-1.25, 0.0)),
+)
+"""Matrices with which the query's own token can be among the keys: the inverse of the covariance, and the negative one
+on a subspace, across which tokens have no part in the scores."""
+OUTER = np.array([[1.0, -0.4, 0.3], [0.2, 0.9, -0.5]])
+"""a and b of a matrix A = a bᵀ that is not symmetric."""
+OUTER_INPUTS = np.array([[1.5, 0.4, 0.0], [0.4, 0.8, 0.2], [0.0, 0.2, 1.1]])
+OUTER_TEACHERS = np.array([[0.5, 0.1, -0.1], [0.1, 0.3, 0.05], [-0.1, 0.05, 0.4]])
+"""Λ and Ω, which do not commute."""
+OUTER_LENGTHS = {1: 0.25, 2: 0.75}
+"""Context lengths and their weights."""
 ALIKE_TEACHERS = "every direction of the same variance of w"
+TRANSPOSED = "the matrix transposed"
+NO_OWN_TOKEN = "the query's own token not among the keys"
 
 FOUR_DEVIATIONS, FOUR_QUERY_SCORES = np.array([0.4, -0.25]), np.array([0.6, -0.3])
 """Standard deviations of the scores of two heads on four tokens, and the scores of the query's own token."""
@@ -199,14 +214,29 @@ def _two_token_loss(task: Task, heads: Heads, half_difference: Transform) -> flo
 
 
 def _group_losses(context: RunContext) -> list[FloatArray]:
-    """Losses (1,) of two heads with a common matrix on two tokens, averaged over |z|² in both groups of directions."""
-    return [np.array([_group_loss(groups)]) for groups in GROUPS]
+    """Losses (1,) of two heads with a common matrix, averaged over |z|² in both groups of directions.
+
+    On two tokens, and on one and the query's own; at last with a matrix a bᵀ, on one or two tokens.
+    """
+    on_two = [_group_loss(groups, _gain_of_two_tokens) for groups in GROUPS]
+    on_query = [_group_loss(groups, _gain_with_query) for groups in GROUPS_WITH_QUERY]
+    return [np.array([loss]) for loss in (*on_two, *on_query, _outer_loss())]
 
 
-def _group_loss(groups: Groups) -> float:
+class _QueryForms(NamedTuple):
+    """At nodes of x_q: τ and x_qᵀAx_q, and ατ, ρ and tr ΩΛ + σ² − ρ times the weight of the node, each (R,)."""
+
+    deviation: FloatArray
+    own_score: FloatArray
+    signal: FloatArray
+    along: FloatArray
+    across: FloatArray
+
+
+def _group_loss(groups: Groups, gain: Callable[[_QueryForms], float]) -> float:
     """L(0) − 2μᵀE[αg] + μᵀE[ρS + (tr ΩΛ + σ² − ρ)C]μ with scores of deviation ωτ, r_i = |z|² of a group.
 
-    τ² = Σ λ²a²r, ατ = Σ Ωλ²a r and ρτ² = Σ Ωλ³a²r are forms in x_q = Λ^½z.
+    τ² = Σ λ²a²r, ατ = Σ Ωλ²a r and ρτ² = Σ Ωλ³a²r are forms in x_q = Λ^½z, as is x_qᵀAx_q = Σ λa r.
     """
     λ, Ω, a = map(np.array, (groups.inputs, groups.teachers, groups.matrix))
     rules = [_squared_lengths(count) for count in groups.counts]
@@ -215,53 +245,113 @@ def _group_loss(groups: Groups) -> float:
     r = r.reshape(-1, 2)
     τ2 = r @ (λ * a) ** 2
     labels = float(Ω * λ @ np.array(groups.counts))
+    along = by_r * (r @ (Ω * λ**3 * a**2)) / τ2
     forms = _QueryForms(
-        np.sqrt(τ2), by_r * (r @ (Ω * λ**2 * a)), by_r * (r @ (Ω * λ**3 * a**2)) / τ2
+        deviation=np.sqrt(τ2),
+        own_score=r @ (λ * a),
+        signal=by_r * (r @ (Ω * λ**2 * a)),
+        along=along,
+        across=by_r * (labels + GROUP_NOISE) - along,
     )
-    across = by_r * (labels + GROUP_NOISE) - forms.along
-    return labels + GROUP_QUERY_NOISE - _gain_of_two_tokens(forms, across)
+    return labels + GROUP_QUERY_NOISE - gain(forms)
 
 
-class _QueryForms(NamedTuple):
-    """τ, and ατ and ρ times the weight of the node, each (R,)."""
+def _outer_loss() -> float:
+    """The same with A = a bᵀ, where scores are ω aᵀx bᵀx_q and r = (bᵀx_q)²/bᵀΛb ~ χ²_1.
 
-    deviation: FloatArray
-    signal: FloatArray
-    along: FloatArray
+    τ² = aᵀΛa bᵀΛb r, E[ατ|r] = bᵀΛΩΛa r and ρ = aᵀΛΩΛa/aᵀΛa.
+    """
+    (a, b), Λ, Ω = OUTER, OUTER_INPUTS, OUTER_TEACHERS
+    r, by_r = _squared_lengths(1)
+    labels = float(np.sum(Ω * Λ))
+    along = by_r * (a @ Λ @ Ω @ Λ @ a) / (a @ Λ @ a)
+    forms = _QueryForms(
+        deviation=np.sqrt(a @ Λ @ a * (b @ Λ @ b) * r),
+        own_score=a @ Λ @ b * r,
+        signal=by_r * r * (b @ Λ @ Ω @ Λ @ a),
+        along=along,
+        across=by_r * (labels + GROUP_NOISE) - along,
+    )
+    # One token has the weight 1, whatever its score is: ŷ = Σμ y.
+    of_one = -(np.sum(TWO_HEADS[1]) ** 2) * (labels + GROUP_NOISE)
+    gain = OUTER_LENGTHS[1] * of_one + OUTER_LENGTHS[2] * _gain_of_two_tokens(forms)
+    return float(labels + GROUP_QUERY_NOISE - gain)
 
 
-def _gain_of_two_tokens(forms: _QueryForms, across: FloatArray) -> float:
-    """2μᵀE[αg] − μᵀE[ρS + …C]μ with `across` for the weight of C."""
+def _gain_of_two_tokens(forms: _QueryForms) -> float:
+    """2μᵀE[αg] − μᵀE[ρS + …C]μ on two tokens."""
     ω, μ = TWO_HEADS
     v, by_v = _differences()
     t = np.tanh(0.5 * forms.deviation[:, None, None] * ω[:, None] * v)  # (R, H, v)
     signal = np.einsum("r,rhv,v->h", forms.signal / forms.deviation, t, by_v * v / 2)
-    products = 0.5 * np.sum(forms.along + across) * np.ones((2, 2))
-    for weight, by_pair in ((forms.along, by_v * v**2 / 4), (across, by_v / 2)):
+    products = 0.5 * np.sum(forms.along + forms.across) * np.ones((2, 2))
+    for weight, by_pair in ((forms.along, by_v * v**2 / 4), (forms.across, by_v / 2)):
         weighted = weight[:, None, None] * t * by_pair
         products += np.tensordot(weighted, t, axes=([0, 2], [0, 2]))
     return float(2 * μ @ signal - μ @ products @ μ)
 
 
+def _gain_with_query(forms: _QueryForms) -> float:
+    """The same on one token of score ωτu and the query's own of score ω x_qᵀAx_q, which has no label."""
+    ω, μ = TWO_HEADS
+    v, by_u = _differences()
+    u = v / np.sqrt(2)
+    difference = np.subtract.outer(forms.own_score, np.zeros_like(u))  # (R, u)
+    difference -= np.multiply.outer(forms.deviation, u)
+    s = 1 / (1 + np.exp(ω[:, None] * difference[:, None]))  # (R, H, u)
+    signal = np.einsum("r,rhu,u->h", forms.signal / forms.deviation, s, by_u * u)
+    products = np.zeros((2, 2))
+    for weight, by_pair in ((forms.along, by_u * u**2), (forms.across, by_u)):
+        weighted = weight[:, None, None] * s * by_pair
+        products += np.tensordot(weighted, s, axes=([0, 2], [0, 2]))
+    return float(2 * μ @ signal - μ @ products @ μ)
+
+
 def _stated_group_losses(context: RunContext, control: str) -> list[FloatArray]:
-    """The same by `exact_loss`, for these teachers or others."""
-    losses = []
-    for groups in GROUPS:
-        teachers = (0.1, 0.1) if control == ALIKE_TEACHERS else groups.teachers
-        task = Task(
-            covariance=np.diag(groups.repeated(groups.inputs)),
-            teacher_covariance=np.diag(groups.repeated(teachers)),
-            noise_variance=GROUP_NOISE,
-            query_noise_variance=GROUP_QUERY_NOISE,
-            context_length=2,
-        )
-        A = np.diag(groups.repeated(groups.matrix))
-        is_one = groups.matrix == (1.0, 1.0)
-        loss = exact_loss(
-            task, *TWO_HEADS, matrix=None if is_one else A, nodes=NODES_OF_GROUPS
-        )
-        losses.append(np.array([float(loss)]))
-    return losses
+    """The same by `exact_loss`, for these teachers or others, with the query's own token or without."""
+    losses = [_stated_group_loss(groups, False, control) for groups in GROUPS]
+    losses += [
+        _stated_group_loss(groups, True, control) for groups in GROUPS_WITH_QUERY
+    ]
+    losses.append(_stated_outer_loss(control))
+    return [np.array([loss]) for loss in losses]
+
+
+def _stated_outer_loss(control: str) -> float:
+    """`exact_loss` with the matrix a bᵀ, or its transpose."""
+    task = Task(
+        covariance=OUTER_INPUTS,
+        teacher_covariance=OUTER_TEACHERS,
+        noise_variance=GROUP_NOISE,
+        query_noise_variance=GROUP_QUERY_NOISE,
+        context_length=OUTER_LENGTHS,
+    )
+    a, b = OUTER[::-1] if control == TRANSPOSED else OUTER
+    return float(
+        exact_loss(task, *TWO_HEADS, matrix=np.outer(a, b), nodes=NODES_OF_GROUPS)
+    )
+
+
+def _stated_group_loss(groups: Groups, query_token: bool, control: str) -> float:
+    """`exact_loss` on two tokens, or on one and the query's own."""
+    teachers = (0.1, 0.1) if control == ALIKE_TEACHERS else groups.teachers
+    task = Task(
+        covariance=np.diag(groups.repeated(groups.inputs)),
+        teacher_covariance=np.diag(groups.repeated(teachers)),
+        noise_variance=GROUP_NOISE,
+        query_noise_variance=GROUP_QUERY_NOISE,
+        context_length=1 if query_token else 2,
+    )
+    A = np.diag(groups.repeated(groups.matrix))
+    is_one = groups.matrix == (1.0, 1.0)
+    loss = exact_loss(
+        task,
+        *TWO_HEADS,
+        matrix=None if is_one else A,
+        query_token=query_token and control != NO_OWN_TOKEN,
+        nodes=NODES_OF_GROUPS,
+    )
+    return float(loss)
 
 
 def _squared_lengths(dimension: int) -> tuple[FloatArray, FloatArray]:
@@ -450,13 +540,14 @@ CLAIMS = (
         origin="derived here",
         statement=r"L = L(0) - 2\mu^\top E[\alpha g] + "
         r"\mu^\top E[\rho S + (\mathrm{tr}\,\Omega\Lambda + \sigma^2 - \rho)\,C]\mu",
-        observable="loss of two heads on two tokens by Gauss' rules over |z|² in two groups of directions, D = 2 … 22, "
-        "with other variances of x and w and other entries of A",
+        observable="loss of two heads on two tokens, and on one and the query's own, by Gauss' rules over |z|² in two "
+        "groups of directions, D = 2 … 120, with other variances of x and w and other entries of A, and over one "
+        "direction for A = a bᵀ on one or two tokens",
         limit="none: both are quadratures",
         measure=_group_losses,
         predict=_stated_group_losses,
         judge=equal_within(1e-8),
-        controls=(ALIKE_TEACHERS,),
+        controls=(ALIKE_TEACHERS, NO_OWN_TOKEN, TRANSPOSED),
         tier="fast",
     ),
 )
