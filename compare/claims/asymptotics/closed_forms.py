@@ -61,7 +61,7 @@ def _stated(with_ridge: bool) -> Callable[[RunContext, str], list[FloatArray]]:
 
 # -- The gap ------------------------------------------------------------------------------------------------------
 
-GAP_POINTS = (
+GAP_POINTS: tuple[tuple[float, ...], ...] = (
     (np.inf, 1e8, 2.0, 0.01, 0.0),
     (np.inf, 1e6, 1.0, 0.01, 0.0),
     (np.inf, 1e8, 0.5, 0.01, 0.0),
@@ -69,8 +69,10 @@ GAP_POINTS = (
     (20.0, 1e3, 50.0, 0.1, 0.0),
     (0.5, 100.0, 40.0, 0.1, 0.0),
     (3.0, 1e4, 2.0, 1e-3, 1e-5),
+    (3.0, 4.0, np.inf, 0.1, 0.05, 2.0),
+    (0.7, 5.0, 2.0, 0.2, 0.0, np.inf),
 )
-"""τ, α, κ, ρ, λ where the two errors agree to many digits, and others."""
+"""τ, α, κ, ρ, λ where the two errors agree to many digits, and others, the last with another α of the new tasks."""
 
 DIFFERENCE = "the difference of the two errors in doubles"
 UNLIMITED = "the gap of unlimited sequences"
@@ -92,13 +94,14 @@ def _gaps_in_many_digits(context: RunContext) -> list[FloatArray]:
 def _stated_gaps(context: RunContext, control: str) -> list[FloatArray]:
     """The same in doubles."""
     gaps = []
-    for tau, alpha, kappa, noise, ridge in GAP_POINTS:
+    for tau, alpha, kappa, noise, ridge, *test_alpha in GAP_POINTS:
         known = errors(
             tau=np.inf if control == UNLIMITED else tau,
             alpha=alpha,
             kappa=kappa,
             noise=noise,
             ridge=ridge,
+            test_alpha=test_alpha[0] if test_alpha else None,
         )
         gap = known.icl - known.idg if control == DIFFERENCE else known.gap
         gaps.append(np.array([gap]))

@@ -32,10 +32,13 @@ class TextbookErrors(NamedTuple):
 
 
 def textbook_errors(point: Sequence[float], mistake: str = "") -> TextbookErrors:
-    """The errors at (τ, α, κ, ρ, λ) as the paper writes them, or what a mistake makes of them, in mpmath's digits."""
+    """The errors at (τ, α, κ, ρ, λ) as the paper writes them, or what a mistake makes of them, in mpmath's digits.
+
+    A sixth number is the α of the prompts with new tasks.
+    """
     import mpmath
 
-    τ, α, κ, ρ, λ = (mpmath.mpf(float(value)) for value in point)
+    τ, α, κ, ρ, λ = (mpmath.mpf(float(value)) for value in point[:5])
     if mistake == EXCHANGED:
         α, κ = κ, α
     x = (1 + ρ) / α
@@ -52,8 +55,16 @@ def textbook_errors(point: Sequence[float], mistake: str = "") -> TextbookErrors
     # T1 = 1 − νM and V = M + ξM′.
     variance = idg * (M + ξ * slope) / τ
     return TextbookErrors(
-        icl=1 + ρ - 2 * (1 - ν * M) + (1 + x) * (T2 + variance), idg=idg
+        icl=1 + ρ - 2 * (1 - ν * M) + (1 + _test_x(point, x, ρ)) * (T2 + variance),
+        idg=idg,
     )
+
+
+def _test_x(point: Sequence[float], x: Any, ρ: Any) -> Any:
+    """(1 + ρ)/α of the prompts with new tasks: x without a sixth number."""
+    import mpmath
+
+    return x if len(point) == 5 else (1 + ρ) / mpmath.mpf(float(point[5]))
 
 
 def _resolvent(z: Any, κ: Any) -> tuple[Any, Any]:
@@ -62,7 +73,8 @@ def _resolvent(z: Any, κ: Any) -> tuple[Any, Any]:
 
     c = z + 1 - 1 / κ
     root = mpmath.sqrt(c**2 + 4 * z / κ)
-    M = (root - c) / (2 * z / κ)
+    # The rationalised form, which has no division by z/κ = 0 for unlimited tasks.
+    M = 2 / (root + c)
     return M, -(M**2 / κ + M) / root
 
 
