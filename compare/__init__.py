@@ -5,7 +5,6 @@ from ..models.effective_map import effective_map
 from .checkpoints.head_matrices import HeadLayout
 from .checkpoints.measuring import TensorNames, measure_files, reference_checkpoints
 from .error_curves import ErrorCurve, error_curve
-from .errors_along_training import TrainingErrors, errors_along_training
 from .evidence.checking import check_claim
 from .evidence.claim import Claim, RunContext
 from .evidence.evidence import Curve, Evidence, Fit
@@ -31,6 +30,7 @@ from .recorded_files import replay
 from .replays.recordings import reference_files
 from .replays.replaying import Replay
 from .runs_on_new_tasks import error_along_run, readout_run
+from .training_errors import TrainingErrors, errors_along_training
 from .user.derived_time_courses import derived_time_course
 from .validity_maps.plots import validity_curves, validity_map
 from .validity_maps.predictions import validity

@@ -19,7 +19,7 @@ from ..runtime.files import (
 )
 from ..runtime.time_axis import draw_prediction
 from ..theory.asymptotics import LearningCurve, TaskLearningCurve
-from .errors_along_training import TrainingErrors
+from .training_errors import TrainingErrors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from ....theory.asymptotics import bayes_error, errors
 from ....theory.predictors import ridge_loss
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import converges_at_order, equal_within
-from .textbook_errors import MISTAKES, published_values, textbook_errors
+from .textbook_form import MISTAKES, published_values, textbook_errors
 
 RIDGELESS_BOUND = 1e-12
 """Rounding of the authors' formulas, which lose some digits."""

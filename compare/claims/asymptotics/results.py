@@ -64,6 +64,10 @@ _LU: dict[str, tuple[Result, ...]] = {
             ("diversity_transition",),
         ),
         Result(
+            "Errors along gradient flow (beyond the paper)",
+            ("asymptotics.curve_of_all_sequences", "asymptotics.curve_of_all_tasks"),
+        ),
+        Result(
             "Early stopping beats convergence (beyond the paper)",
             ("asymptotics.flow_of_data",),
             ("readout_learning_curves",),

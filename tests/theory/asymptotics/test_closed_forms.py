@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from attndyn.compare.claims.asymptotics.textbook_errors import published_values
+from attndyn.compare.claims.asymptotics.textbook_form import published_values
 from attndyn.theory.asymptotics import bayes_error, errors
 
 PUBLISHED = published_values()

@@ -3,7 +3,7 @@
 import mpmath
 import pytest
 
-from attndyn.compare.claims.asymptotics.textbook_errors import (
+from attndyn.compare.claims.asymptotics.textbook_form import (
     MISTAKES,
     published_values,
     textbook_errors,

@@ -5,7 +5,7 @@ import pytest
 
 from attndyn import Merged, Task
 from attndyn.compare import effective_map, population_statistics
-from attndyn.compare.errors_along_training import errors_along_training
+from attndyn.compare.training_errors import errors_along_training
 from attndyn.simulate import exact_risk, flow
 from attndyn.teachers import Gaussian, Sphere
 from attndyn.theory.asymptotics import errors
