@@ -10,18 +10,20 @@ from .proof_setting import exact, in_roots, proof, symbols
 BY_LENGTH = "the divisor N"
 NO_EMPTY = "without the contexts of no tokens"
 ONE_OUTPUT = "the noise of one output"
+SCORES = 3
+"""What scores are divided by where nothing else is."""
 SUBSETS = ((1, 2), (1,), (2,), ())
 
 
 class _Means(NamedTuple):
-    """ℓ = E N/d, g = E N(N+1)/d² and k = E N/d² over the context lengths, for the divisor d = N + 1."""
+    """ℓ = E N/d, g = E N(N+1)/d² and k = E N/d² over the context lengths, for the divisor d = N + 1 or a number."""
 
     linear: Expr
     pairs: Expr
     single: Expr
 
 
-def _means(lengths: tuple[Expr, ...], control: str) -> _Means:
+def _means(lengths: tuple[Expr, ...], control: str, constant: int = 0) -> _Means:
     import sympy as sp
 
     if control == NO_EMPTY:
@@ -51,6 +53,13 @@ def _gammas() -> tuple[Expr, Expr]:
     return one, two
 
 
+def _model(law: str) -> Merged:
+    """One head that divides by N + 1, or for outputs alike its scores alone, by a number."""
+    if law == "alike":
+        return Merged(heads=1, outputs=2, divisor="none", score_divisor=SCORES)
+    return Merged(heads=1, outputs=2, divisor="tokens")
+
+
 # Long because a task of each law is made beside its fixed points.
 def _derived(context: RunContext) -> Formulas:
     """Coefficients and losses by the engine: Γ ⊗ Ω without noise, Γ = γ 1 with noise, and a shared basis with noise."""
@@ -71,7 +80,7 @@ def _derived(context: RunContext) -> Formulas:
     formulas: dict[str, Expr] = {}
     for name, (T, noise, lengths) in laws.items():
         task = SymbolicTask(Λ, T, sp.sympify(noise), lengths, outputs=2)
-        for point in fixed_points(task, Merged(heads=1, outputs=2, divisor="tokens")):
+        for point in fixed_points(task, _model(name)):
             label = f"{name}, {point.subset}"
             formulas[f"{label}, loss"] = in_roots(point.loss)
             for d, a in zip(point.subset, point.coefficients, strict=True):
@@ -92,7 +101,7 @@ def _stated(context: RunContext, control: str) -> Formulas:
             "alike",
             (γ[0], γ[0]),
             σ**2,
-            _means(noisy, control),
+            _means(noisy, control, SCORES),
             1 if control == ONE_OUTPUT else 2,
         )
         | _subsets(_means(noisy, control))
@@ -147,7 +156,7 @@ CLAIMS = (
         "Fixed points for any divisor and empty contexts: subsets on a shared basis, all or nothing on Γ ⊗ Ω",
         r"p\,q_d = \frac{\ell\,\mathrm{tr}\,\Gamma\,\omega_d}{\mathrm{tr}\,\Gamma\,(g \omega_d\lambda_d + k \sum "
         r"\omega\lambda) + K k \sigma^2},\quad a = \frac{\ell - k r Z/(\omega\lambda)}{g\lambda}",
-        "coefficients and losses of the engine with the divisor N + 1, D = K = 2, at length N and at lengths 0 and 2",
+        "coefficients and losses of the engine with the divisors N + 1 and 3, D = K = 2, at length N, and at 0 and 2",
         equation="fixed points of the modes",
         measure=_derived,
         predict=_stated,
