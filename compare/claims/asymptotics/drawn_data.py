@@ -87,7 +87,7 @@ def _stated_with_ridge(context: RunContext, control: str) -> list[FloatArray]:
 
 # -- The gap of few tasks -----------------------------------------------------------------------------------------
 
-GAP_SETS = 20
+GAP_SETS = 48
 GAP_SETTINGS = tuple(
     Setting.of_ratios(16, Ratios(10.0, 10.0, kappa, 0.01), 1e-6)
     for kappa in (0.25, 0.5, 1.0, 2.0, 4.0)
