@@ -46,7 +46,7 @@ ERROR_CASES = (
     ErrorCase(3, (np.array([-0.5, 0.4]), np.array([0.8, 0.5])), True),
     ErrorCase(3, (np.array([1.2]), np.array([1.0])), True),
     ErrorCase(3, (np.array([0.4, -0.25]), np.array([0.9, -0.7])), False, labels=1e-4),
-    ErrorCase(5, (np.array([1e-4, -1e-4]), np.array([6e3, -6e3])), False, 1.0, True),
+    ErrorCase(5, (np.array([2e-4, -2e-4]), np.array([6e3, -6e3])), False, 1.0, True),
 )
 """An odd D each, for which the integrand over |x_q| is even. The second has large values, the third and the last large
 scores; the sixth is the first in other units of y, the seventh has the values that near heads may have."""
