@@ -90,7 +90,7 @@ def _with_all_tasks(context: RunContext) -> list[FloatArray]:
         residual = 1 + ρ - 1 / (1 + x)
 
         def missing(g: FloatArray, x: float = x) -> FloatArray:
-            return np.exp(-2 * np.outer(TIMES, (1 + x) * g))
+            return np.asarray(np.exp(-2 * np.outer(TIMES, (1 + x) * g)))
 
         def fitted(g: FloatArray, x: float = x) -> FloatArray:
             safe = np.where(g > 0, g, 1.0)
@@ -111,8 +111,9 @@ def _curves(unlimited: str) -> Callable[[RunContext, str], list[FloatArray]]:
         longer = 1 / 25 if control == NO_CONTEXT else 0.0
         found = []
         for α, ratio, ρ in POINTS:
-            ratios = {"tau": ratio + shift, "kappa": ratio + shift, unlimited: np.inf}
-            curve = learning_curve(times, alpha=α + longer, noise=ρ, **ratios)
+            other = ratio + shift
+            τ, κ = (np.inf, other) if unlimited == "tau" else (other, np.inf)
+            curve = learning_curve(times, tau=τ, alpha=α + longer, kappa=κ, noise=ρ)
             found += [curve.icl, curve.idg]
         return found
 
