@@ -28,6 +28,7 @@ _HE: dict[str, tuple[Result, ...]] = {
                 "softmax.approximate_loss_unit_scores",
                 "softmax.approximate_loss_large_scores",
                 "softmax.approximate_loss_query_token",
+                "softmax.approximate_loss_stated",
             ),
             ("softmax_landscape",),
         ),
