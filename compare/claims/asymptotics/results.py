@@ -29,6 +29,10 @@ _LU: dict[str, tuple[Result, ...]] = {
             "The least error of any predictor (beyond the paper)",
             ("asymptotics.bayes",),
         ),
+        Result(
+            "Where flow of the read-out ends (beyond the paper)",
+            ("asymptotics.end_of_flow",),
+        ),
     ),
     "Finite size": (
         Result("The read-out and its ridge", ("asymptotics.conventions",)),
@@ -43,6 +47,7 @@ _LU: dict[str, tuple[Result, ...]] = {
         Result(
             "Other tasks than those of training, and any covariance (beyond the paper)",
             ("asymptotics.alignment",),
+            ("task_alignment",),
         ),
         Result(
             "Least squares on many sequences (beyond the paper)",
@@ -65,12 +70,21 @@ _LU: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "Errors along gradient flow (beyond the paper)",
-            ("asymptotics.curve_of_all_sequences", "asymptotics.curve_of_all_tasks"),
+            (
+                "asymptotics.curve_of_all_sequences",
+                "asymptotics.curve_of_all_tasks",
+                "asymptotics.curve_of_limit",
+            ),
         ),
         Result(
             "Early stopping beats convergence (beyond the paper)",
-            ("asymptotics.flow_of_data",),
+            ("asymptotics.flow_of_data", "asymptotics.early_stopping"),
             ("readout_learning_curves",),
+        ),
+        Result(
+            "The training of merged attention on few tasks (beyond the paper)",
+            ("asymptotics.training_on_few_tasks",),
+            ("training_on_few_tasks",),
         ),
     ),
 }

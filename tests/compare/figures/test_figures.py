@@ -85,6 +85,11 @@ SMALLER = {
     "asymptotics.learning_curves.SETS": 2,
     "asymptotics.learning_curves.DIMENSION": 8,
     "asymptotics.learning_curves.THETA": np.geomspace(0.1, 100, 8),
+    "asymptotics.error_maps.RIDGES": np.geomspace(1e-5, 10, 4),
+    "asymptotics.alignment.SETS": 2,
+    "asymptotics.alignment.FINER": 1,
+    "asymptotics.few_training_tasks.KAPPAS": (0.25, 8.0),
+    "asymptotics.few_training_tasks.SETS": 2,
 }
 """Settings that make figures fast: fewer exact losses of softmax heads, and fewer and smaller data sets."""
 
