@@ -94,10 +94,11 @@ def learning_curve(
 ) -> LearningCurve:
     """Errors on new and on training tasks after gradient flow of the read-out for the time θ, from zero weights.
 
-    θ = t/D³ for the package's flow time t of M, dM/dt = −½ ∂L/∂M: the paper's θ is t/D for the flow of Γ on half the
-    mean square. τ = P/(D(D+1)), α = N/D, κ = k/D and the noise ρ are those of `errors`, whose ridgeless values are the
-    limit θ → ∞; all arguments broadcast, and τ, α, κ may be inf. τ = 1 is no pole at finite times. `test_alpha` is N/D
-    of the prompts with new tasks. `nodes` is an even number from 16: `.error` compares with 8 nodes less.
+    θ = t/D³ for the package's flow time t of M, dM/dt = −½ ∂L/∂M. T steps of gradient descent of the paper's Γ at rate
+    η, on the mean of squares without ½, are θ = 2ηT/D. τ = P/(D(D+1)), α = N/D, κ = k/D and the noise ρ are those of
+    `errors`, whose ridgeless values are the limit θ → ∞; all arguments broadcast, and τ, α, κ may be inf. τ = 1 is no
+    pole at finite times. `test_alpha` is N/D of the prompts with new tasks. `nodes` is an even number from 16: `.error`
+    compares with 8 nodes less.
     ValueError unless θ ≥ 0 is finite, τ, α, κ > 0 and ρ ≥ 0.
     Source: derived here from the ridge errors of Lu et al. 2025 (arXiv 2405.11751).
 

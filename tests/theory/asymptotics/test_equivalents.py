@@ -336,3 +336,18 @@ def test_features_that_rounding_decides_are_refused_unless_a_ridge_hides_them():
 def test_the_order_of_the_tasks_and_sequences_is_said():
     with pytest.raises(TypeError, match="call deterministic_equivalent"):
         deterministic_equivalent(TASK, 100, TASK)
+
+
+def test_with_few_tasks_the_label_row_is_what_the_closed_form_misses():
+    D, k, N = 32, 6, 320
+    P = 10 * D * (D + 1)
+    law = white_task(D, Sphere(D), N, noise=0.01)
+    limit = errors(tau=10, alpha=10, kappa=k / D, noise=0.01)
+    settings = {"tasks": k, "pools": 10}
+    without = deterministic_equivalent(law, law, P, **settings)
+    paper = {"label_row": True, "label_weight": D**2}
+    with_row = deterministic_equivalent(law, law, P, **settings, **paper)
+    assert without.gap == pytest.approx(limit.gap, rel=0.005)
+    # The row learns the mean of the training tasks, whose square is D/k.
+    assert with_row.test_loss - without.test_loss == pytest.approx(1 / k, rel=0.2)
+    assert with_row.train_loss < without.train_loss
