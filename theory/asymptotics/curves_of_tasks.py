@@ -254,20 +254,21 @@ def _map(law: _Law, m: FloatArray) -> FloatArray:
 
 def _effective_ridges(law: _Law, time: FloatArray, contour: Contour) -> ComplexArray:
     """ξ (nodes,) of ξ = λ + (ξ/P) Σ e/(e + ξ) at the nodes; ArithmeticError where a root is not found."""
+    # White inputs have each eigenvalue D times: one that repeats is summed once.
+    e, count = np.unique(law.e, return_counts=True)
+    weight = count / law.P
     vertex = np.real(contour.ridges(0.0, time))
     total = np.sum(law.e) / law.P
     first = 1e3 * np.maximum(vertex, np.max(law.e) + total)
 
     def residual(λ: ComplexArray, ξ: ComplexArray) -> ComplexArray:
-        return np.asarray(
-            ξ - λ - ξ / law.P * np.sum(law.e / (law.e + ξ[..., None]), axis=-1)
-        )
+        return np.asarray(ξ - λ - ξ * ((e / (e + ξ[..., None])) @ weight))
 
     def newton(λ: ComplexArray, root: ComplexArray) -> ComplexArray:
         ξ = root[0]
         for _ in range(4):
-            shares = law.e / (law.e + ξ[..., None])
-            slope = 1 - np.sum(shares**2, axis=-1) / law.P
+            shares = e / (e + ξ[..., None])
+            slope = 1 - shares**2 @ weight
             ξ = ξ - residual(λ, ξ) / slope
         return np.asarray(ξ[None])
 
