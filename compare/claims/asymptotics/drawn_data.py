@@ -163,7 +163,8 @@ def _stated_flow(context: RunContext, control: str) -> list[FloatArray]:
     if control == TWICE:
         times = 2 * times
     if control == CONVERGED:
-        times = np.full(len(THETA), 1e4 * D**3)
+        # One time for all, computed once.
+        times = np.array([1e4 * D**3])
     curve = learning_curve_of_tasks(
         FLOW.fresh,
         FLOW.fresh,
@@ -174,7 +175,8 @@ def _stated_flow(context: RunContext, control: str) -> list[FloatArray]:
         tasks=FLOW.tasks,
         pools=FLOW_POOLS,
     )
-    return [curve.test_loss, curve.train_loss]
+    losses = (curve.test_loss, curve.train_loss)
+    return [np.broadcast_to(loss, THETA.shape) for loss in losses]
 
 
 HYPOTHESES = ("x ~ N(0, I/D)", "tasks uniform on the sphere, equally often")
