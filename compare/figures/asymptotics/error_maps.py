@@ -1,5 +1,6 @@
 """Maps of the error on new tasks over the numbers of sequences and of tasks."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,9 @@ LEAST, LARGEST = 0.1, 3.0
 """Range of the shades; the peak is higher."""
 LEVELS = (0.12, 0.2, 0.4, 0.8)
 TICKS = (0.1, 0.2, 0.5, 1, 2)
+RIDGE_TICKS = (1e-5, 1e-3, 1e-1, 1e1)
+SHADES = 48
+"""So many that their steps are not seen."""
 
 
 @paper_figure("error_map", paper="lu2025", tier="fast")
@@ -48,7 +52,7 @@ def error_map(context: RunContext) -> "Figure":
         noise=NOISE,
         ridge=RIDGES[:, None, None],
     ).icl  # (λ, κ, τ)
-    best_ridge = RIDGES[np.argmin(over_ridges, axis=0)]
+    best_ridge = _best_ridge(over_ridges)
 
     first, second, third = axes[0]
     error_range = (LEAST, LARGEST)
@@ -67,12 +71,27 @@ def error_map(context: RunContext) -> "Figure":
     bar.ax.minorticks_off()
     _as_vectors(bar)
     shades = _draw(third, best_ridge, (RIDGES[0], RIDGES[-1]), "cividis")
-    bar = figure.colorbar(shades, ax=third)
-    bar.set_label("λ")
+    bar = figure.colorbar(shades, ax=third, ticks=RIDGE_TICKS)
+    bar.ax.set_yticklabels(
+        [f"$10^{{{math.log10(ridge):.0f}}}$" for ridge in RIDGE_TICKS]
+    )
+    bar.ax.minorticks_off()
+    bar.set_label("λ", labelpad=1)
     _as_vectors(bar)
     first.set_ylabel("κ")
     panel_titles(axes[0], [r"$\lambda = 10^{-5}$", "best ridge", "the best ridge"])
     return figure
+
+
+def _best_ridge(over_ridges: FloatArray) -> FloatArray:
+    """The ridge of the least error (κ, τ), between the grid's by a parabola in log λ; its ends where it lies there."""
+    best = np.clip(np.argmin(over_ridges, axis=0), 1, len(RIDGES) - 2)
+    below, at, above = (
+        np.take_along_axis(over_ridges, best[None] + k, axis=0)[0] for k in (-1, 0, 1)
+    )
+    step = np.log(RIDGES[1] / RIDGES[0])
+    shift = (below - above) / (2 * (below - 2 * at + above))
+    return np.asarray(RIDGES[best] * np.exp(step * np.clip(shift, -1, 1)))
 
 
 def _draw(
@@ -85,14 +104,17 @@ def _draw(
     from matplotlib.colors import LogNorm
 
     ax.set(xscale="log", yscale="log", xlabel="τ")
-    return ax.pcolormesh(
+    shades = ax.contourf(
         TAUS,
         KAPPAS,
-        values,
+        np.clip(values, *limits),
+        np.geomspace(*limits, SHADES + 1),
         norm=LogNorm(*limits),
         cmap=colours,
-        edgecolors="face",
     )
+    # Without it thin lines of the background show between areas.
+    shades.set_edgecolor("face")
+    return shades
 
 
 def _draw_levels(ax: "Axes", values: FloatArray) -> "ContourSet":
