@@ -69,10 +69,18 @@ GAP_POINTS: tuple[tuple[float, ...], ...] = (
     (20.0, 1e3, 50.0, 0.1, 0.0),
     (0.5, 100.0, 40.0, 0.1, 0.0),
     (3.0, 1e4, 2.0, 1e-3, 1e-5),
+    (0.2, 5.0, 8.0, 0.1, 0.05),
+    (0.5, 1e4, 0.5, 0.1, 1e-5),
+    (1.0, 4.0, 2.0, 0.1, 1e-6),
     (3.0, 4.0, np.inf, 0.1, 0.05, 2.0),
     (0.7, 5.0, 2.0, 0.2, 0.0, np.inf),
+    (2.0, 4.0, 0.5, 0.1, 0.01, 7.0),
+    (3.0, np.inf, 1.5, 0.1, 0.0, 5.0),
 )
-"""τ, α, κ, ρ, λ where the two errors agree to many digits, and others, the last with another α of the new tasks."""
+"""τ, α, κ, ρ, λ where the two errors agree to many digits, others next to thresholds, and some with another test α."""
+
+LONGEST_CONTEXT = 1e30
+"""What stands for α = ∞ in the paper's formulas, to all digits of a double."""
 
 DIFFERENCE = "the difference of the two errors in doubles"
 UNLIMITED = "the gap of unlimited sequences"
@@ -85,8 +93,9 @@ def _gaps_in_many_digits(context: RunContext) -> list[FloatArray]:
     """e_ICL − e_IDG of every point, by the paper's formulas."""
     gaps = []
     with mpmath.workdps(DIGITS):
-        for point in GAP_POINTS:
-            known = textbook_errors(point)
+        for tau, alpha, *others in GAP_POINTS:
+            finite = min(alpha, LONGEST_CONTEXT)
+            known = textbook_errors((tau, finite, *others))
             gaps.append(np.array([float(known.icl - known.idg)]))
     return gaps
 

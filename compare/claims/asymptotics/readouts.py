@@ -4,23 +4,26 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial.hermite_e import hermegauss
 
+from ....context_lengths import ContextLength
 from ....runtime.arrays import FloatArray
 from ....simulate import ContextSummaries, ridge_fit, sample_summaries
 from ....task import Task
-from ....teachers import Pool, Sphere
-from ....theory.asymptotics import readout, readout_loss, readout_moments
+from ....teachers import Gaussian, Mixture, Pool, Sphere, TeacherLaw
+from ....theory.asymptotics import Readout, readout, readout_loss, readout_moments
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import equal_within
+from .whole_prompts import prompts_of
 
 # -- The loss -----------------------------------------------------------------------------------------------------
 
 D, N = 2, 2
 NOISE, QUERY_NOISE = 0.3, 0.2
 COVARIANCE = np.array([[1.0, 0.4], [0.4, 0.5]])
-POINTS = 5
-"""Of each random number of a prompt: rules of 5 points integrate its square losses, of degree 8, exactly."""
+LENGTHS = {0: 1.0, 1: 2.0, 2: 1.0}
+GAUSSIAN = Gaussian([[0.8, 0.3], [0.3, 0.4]], mean=[0.5, -1.0])
+CIRCLE = Sphere(2, radius=1.5)
+"""Laws of tasks, and weights of context lengths."""
 
 ROUNDING = 1e-12
 """Rounding of sums of 10^4 terms."""
@@ -38,52 +41,36 @@ class _Case(NamedTuple):
 
 
 def _cases(context: RunContext) -> list[_Case]:
-    """One task and three, the latter with unequal weights."""
+    """One task, three with unequal weights, and laws of every kind on contexts that may be empty."""
     generator = np.random.default_rng(context.seeds(1)[0])
-    cases = []
+    laws: list[tuple[TeacherLaw, ContextLength]] = []
     for weights in ([1.0], [1.0, 2.0, 3.0]):
-        pool = Pool(generator.normal(size=(len(weights), D)), weights)
-        task = Task(
-            covariance=COVARIANCE,
-            teachers=pool,
-            context_length=N,
-            noise_variance=NOISE,
-            query_noise_variance=QUERY_NOISE,
-        )
-        cases.append(_Case(task, generator.normal(size=(D + 1, D))))
-    return cases
+        laws.append((Pool(generator.normal(size=(len(weights), D)), weights), N))
+    for law in (GAUSSIAN, CIRCLE, Mixture((0.25, GAUSSIAN), (0.75, CIRCLE))):
+        laws.append((law, LENGTHS))
+    return [
+        _Case(_task(law, length), generator.normal(size=(D + 1, D)))
+        for law, length in laws
+    ]
 
 
-def _normal_rule(numbers: int) -> tuple[FloatArray, FloatArray]:
-    """Points (n, numbers) and weights (n,) of a Gauss–Hermite rule for independent N(0, 1)."""
-    z, weight = hermegauss(POINTS)
-    weight = weight / weight.sum()
-    points = np.stack(np.meshgrid(*[z] * numbers, indexing="ij"), axis=-1)
-    weights = np.stack(np.meshgrid(*[weight] * numbers, indexing="ij"))
-    return points.reshape(-1, numbers), np.prod(weights, axis=0).ravel()
+def _task(law: TeacherLaw, length: ContextLength) -> Task:
+    """Correlated inputs with tasks of a law."""
+    return Task(
+        covariance=COVARIANCE,
+        teachers=law,
+        context_length=length,
+        noise_variance=NOISE,
+        query_noise_variance=QUERY_NOISE,
+    )
 
 
 def _on_prompts(context: RunContext) -> list[FloatArray]:
     """The loss of every case at the points of a rule over all random numbers of the context and the query."""
-    root = np.linalg.cholesky(COVARIANCE)
-    z, weights = _normal_rule(N * D + N)
-    x = z[:, : N * D].reshape(-1, N, D) @ root.T
-    noise = np.sqrt(NOISE) * z[:, N * D :]
-    query, query_weights = _normal_rule(D)
-    x_q = query @ root.T
     losses = []
     for task, M in _cases(context):
-        assert isinstance(task.teachers, Pool)
-        loss = QUERY_NOISE
-        for w, share in zip(
-            task.teachers.members[:, 0], task.teachers.member_weights, strict=True
-        ):
-            y = x @ w + noise
-            β = np.einsum("gn,gnd->gd", y, x) / N
-            h = np.column_stack([β, np.mean(y**2, axis=1)])
-            residuals = x_q @ w - h @ M @ x_q.T
-            loss += share * float(weights @ residuals**2 @ query_weights)
-        losses.append(np.array([loss]))
+        squares = [each.mean(each.residuals(M) ** 2) for each in prompts_of(task)]
+        losses.append(np.array([QUERY_NOISE + sum(squares)]))
     return losses
 
 
@@ -137,23 +124,42 @@ def _paper_solution(context: RunContext) -> list[FloatArray]:
     features = np.einsum("pi,pj->pij", data.query, h).reshape(data.sequences, -1)
     penalty = data.sequences * PAPER_RIDGE / data.dimension
     normal = features.T @ features + penalty * np.eye(features.shape[1])
-    Γ = np.linalg.solve(normal, features.T @ data.labels)
-    return [Γ.reshape(data.dimension, -1)]
+    Γ = np.linalg.solve(normal, features.T @ data.labels).reshape(data.dimension, -1)
+    predictions = np.einsum("pi,ij,pj->p", data.query, Γ, h)
+    paper_penalty = PAPER_RIDGE / data.dimension * np.sum(Γ**2)
+    return [Γ, predictions, np.full(2, paper_penalty)]
 
 
 def _converted_solution(context: RunContext, control: str) -> list[FloatArray]:
     """Γ of the fit in the package's conventions, or of wrong ones."""
     d = FIT_DIMENSION
     conventions = readout(gamma=np.zeros((d, d + 1)), ridge=PAPER_RIDGE)
+    data = _summaries(context)
     M = ridge_fit(
-        _summaries(context),
+        data,
         ridge=PAPER_RIDGE / d if control == WRONG_RIDGE else conventions.ridge,
         label_row=True,
         label_weight=1.0 if control == UNWEIGHTED else conventions.label_weight,
     )
     if control == TRANSPOSED:
         M[:d] = M[:d].T
-    return [readout(map=M).gamma]
+    there = readout(map=M, ridge=conventions.ridge)
+    back = readout(gamma=there.gamma, ridge=PAPER_RIDGE)
+    return [there.gamma, _predictions(data, back.map), _penalties(there, back)]
+
+
+def _predictions(data: ContextSummaries, M: FloatArray) -> FloatArray:
+    """βᵀ M x_q + s m·x_q of every prompt, (P,)."""
+    h = np.column_stack([data.beta, data.mean_squares])
+    return np.asarray(np.einsum("pj,ji,pi->p", h, M, data.query))
+
+
+def _penalties(there: Readout, back: Readout) -> FloatArray:
+    """The penalty in the paper's convention of a map, and in the package's of a Γ, (2,)."""
+    D = FIT_DIMENSION
+    paper = there.paper_ridge / D * np.sum(there.gamma**2)
+    squares = np.sum(back.map[:D] ** 2) + back.label_weight * np.sum(back.map[D] ** 2)
+    return np.array([paper, back.ridge * squares])
 
 
 CLAIMS = (
@@ -182,7 +188,7 @@ CLAIMS = (
         equation="ridge solution",
         origin="the conversion is derived here",
         statement=r"M = D\,\Gamma_{:, :D}^\top,\quad m = \Gamma_{:, D},\quad \lambda_M = \lambda/D^3",
-        observable="the paper's normal equations on a data set",
+        observable="the paper's normal equations on a data set, their predictions and their penalty",
         limit="none",
         measure=_paper_solution,
         predict=_converted_solution,

@@ -42,16 +42,20 @@ _LU: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "The error with the tasks at hand (beyond the paper)",
-            ("asymptotics.stored_gaps", "asymptotics.stored_gaps_larger"),
+            (
+                "asymptotics.stored_gaps",
+                "asymptotics.stored_gaps_larger",
+                "asymptotics.equivalent_in_matrices",
+            ),
         ),
         Result(
             "Other tasks than those of training, and any covariance (beyond the paper)",
-            ("asymptotics.alignment",),
+            ("asymptotics.alignment", "asymptotics.heavy_tails"),
             ("task_alignment",),
         ),
         Result(
             "Least squares on many sequences (beyond the paper)",
-            ("asymptotics.sandwich",),
+            ("asymptotics.sandwich", "asymptotics.sandwich_of_prompts"),
         ),
     ),
     "Drawn data sets": (
@@ -74,11 +78,17 @@ _LU: dict[str, tuple[Result, ...]] = {
                 "asymptotics.curve_of_all_sequences",
                 "asymptotics.curve_of_all_tasks",
                 "asymptotics.curve_of_limit",
+                "asymptotics.closed_contour",
+                "asymptotics.closed_contour_of_tasks",
             ),
         ),
         Result(
             "Early stopping beats convergence (beyond the paper)",
-            ("asymptotics.flow_of_data", "asymptotics.early_stopping"),
+            (
+                "asymptotics.flow_of_data",
+                "asymptotics.early_stopping",
+                "asymptotics.best_time",
+            ),
             ("readout_learning_curves",),
         ),
         Result(
