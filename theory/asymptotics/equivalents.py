@@ -41,6 +41,11 @@ _LARGEST, _SMALLEST = 1e100, 1e-100
 _RESOLVED = 1e-4
 """Share of e + ξ that an eigensolver's bound on the error of e may be: errors themselves are hundreds of times less."""
 
+_UNRESOLVED = (
+    "features of this task vary so differently that doubles do not resolve the least of them: pass a ridge, a shorter "
+    "context, more tasks, or a label_weight nearer to 1"
+)
+
 _NORMAL_ARGUMENTS = ("teacher_covariance", "fixed_teacher", "in_context_fraction")
 """Arguments of a task that describe its law of teachers, besides `teachers`."""
 
@@ -276,6 +281,9 @@ def _mean_fit(train: ReadoutMoments, fit: Fit) -> _MeanFit:
     remaining = (fit.P - int(np.sum(modes.varies))) / fit.P
     if ξ > 0:
         remaining = fit.ridge / ξ + ξ / fit.P * float(np.sum(modes.e * gains**2))
+        _refuse_undetermined(
+            ξ / fit.P * float(np.sum(modes.error * gains**2)) / remaining
+        )
     return _MeanFit(M, ξ, γ, remaining, gains, modes)
 
 
@@ -330,10 +338,17 @@ def refuse_unresolved(modes: Modes, ξ: float) -> None:
     """ValueError where rounding decides eigenvalues that count beside ξ."""
     unresolved = modes.varies & (modes.error > _RESOLVED * (modes.e + ξ))
     if np.any(unresolved):
-        raise ValueError(
-            "features of this task vary so differently that doubles do not resolve the least of them: pass a ridge, a "
-            "shorter context, more tasks, or a label_weight nearer to 1"
-        )
+        raise ValueError(_UNRESOLVED)
+
+
+def _refuse_undetermined(change: float) -> None:
+    """ValueError where rounding of the eigenvalues decides ξ, by its relative change (ξ/P) Σ δe/(e + ξ)²/(1 − γ).
+
+    It does at as many sequences as features that vary more than rounding does: next to such a pole ξ is made of the
+    others, beside which each of them may be resolved.
+    """
+    if not change <= _RESOLVED:
+        raise ValueError(_UNRESOLVED)
 
 
 def _effective_ridge(e: FloatArray, fit: Fit) -> float:

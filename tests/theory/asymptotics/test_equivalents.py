@@ -351,3 +351,12 @@ def test_with_few_tasks_the_label_row_is_what_the_closed_form_misses():
     # The row learns the mean of the training tasks, whose square is D/k.
     assert with_row.test_loss - without.test_loss == pytest.approx(1 / k, rel=0.2)
     assert with_row.train_loss < without.train_loss
+
+
+def test_a_label_row_that_repeats_the_labels_is_refused_at_its_pole():
+    # Of one task without noise s = wᵀβ, so that 4 of the 6 features vary.
+    one = Task([1, 0.5], teachers=Pool([[1, 0.5]]), context_length=3)
+    below = deterministic_equivalent(one, one, 3, label_row=True)
+    assert below.test_loss == pytest.approx(2.39219, rel=1e-5)
+    with pytest.raises(ValueError, match="do not resolve"):
+        deterministic_equivalent(one, one, 4, label_row=True)
