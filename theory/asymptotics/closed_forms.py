@@ -122,9 +122,13 @@ def bayes_error(*, alpha: ArrayLike, noise: ArrayLike) -> FloatArray:
         "noise": zero_or_more(noise, "noise"),
     }
     α, ρ = broadcast(arguments)
-    z = ρ / α
-    excess = _degrees_left(z, α)
-    return np.asarray(ρ + excess)[()]
+    with np.errstate(all="ignore"):  # what overflows is refused below
+        least = np.asarray(ρ + _degrees_left(ρ / α, α))
+    if not np.all(np.isfinite(least)):
+        raise ValueError(
+            "these parameters are too large or too small for doubles: pass ones nearer to 1"
+        )
+    return least[()]
 
 
 # -- Parameters ---------------------------------------------------------------------------------------------------
@@ -220,7 +224,7 @@ def _shrinkage(ν: FloatArray, κ: FloatArray) -> FloatArray:
 def _degrees_left(ν: FloatArray, κ: FloatArray) -> FloatArray:
     """u = νM(ν), for ν ≥ 0: the root of u²/κ + c u − ν, c = ν + 1 − 1/κ."""
     c = ν + _one_less_inverse(κ)
-    root = np.hypot(c, 2 * np.sqrt(ν / κ))
+    root = np.hypot(c, 2 * np.sqrt(ν) / np.sqrt(κ))
     with np.errstate(all="ignore"):  # of the case that is not taken
         return np.asarray(np.where(c > 0, ν / ((c + root) / 2), κ * (root - c) / 2))
 

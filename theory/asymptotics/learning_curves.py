@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import check_choice
+from ...runtime.checks import check_choice, nonnegative_number
 from ...runtime.display import Displayed, Summary, array_summary
 from .contours import (
     FEWER,
@@ -26,7 +26,7 @@ from .contours import (
     checked_nodes,
     roots_on,
 )
-from .parameters import broadcast, positive, zero_or_more
+from .parameters import broadcast, positive, positive_or_infinite, zero_or_more
 
 _SMALLEST_TIME = 1e-100
 """Below it the ridges of the contour would overflow where they are squared; errors are those of θ = 0 to rounding."""
@@ -44,7 +44,7 @@ _SEARCHED_POINTS = 76
 """Five a factor of ten: the error bends over a factor of e, as e^{−θG} does."""
 
 _END = 1e60
-"""Flow has converged then unless τ = 1 to 30 digits."""
+"""Flow has converged at this θ unless τ = 1 to 30 digits: what fewer tasks make the largest eigenvalue hastens none."""
 
 _LEAST_GAIN = 1e-9
 """A smaller one is the error of the quadrature."""
@@ -184,6 +184,11 @@ def early_stopping(
     from scipy.optimize import minimize_scalar
 
     check_choice(on, "on", _ERRORS)
+    tau, alpha, kappa = (
+        positive_or_infinite(value, name)
+        for value, name in ((tau, "tau"), (alpha, "alpha"), (kappa, "kappa"))
+    )
+    noise = nonnegative_number(noise, "noise")
 
     def error(log_theta: ArrayLike) -> FloatArray:
         curve = learning_curve(
@@ -202,7 +207,7 @@ def early_stopping(
     grid = np.linspace(first, last, _SEARCHED_POINTS)
     errors = error(grid)
     # At τ = 1 the smallest eigenvalue of G is 0, and the error grows for ever.
-    end = math.inf if tau == 1 else float(error(math.log(_END / largest)))
+    end = math.inf if tau == 1 else float(error(math.log(_END)))
     k = int(np.argmin(errors))
     if k == grid.size - 1 or errors[k] >= end * (1 - _LEAST_GAIN):
         return EarlyStopping(math.inf, end, end)

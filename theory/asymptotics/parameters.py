@@ -1,12 +1,13 @@
 """Checks of the parameters of the limit D → ∞, and their broadcasting."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ...runtime.arrays import BoolArray, FloatArray
-from ...runtime.checks import real_array
+from ...runtime.checks import positive_number, real_array
 
 
 def broadcast(arguments: dict[str, FloatArray]) -> list[FloatArray]:
@@ -23,6 +24,13 @@ def broadcast(arguments: dict[str, FloatArray]) -> list[FloatArray]:
 def positive(value: ArrayLike, name: str) -> FloatArray:
     """Numbers above zero, of which some may be infinite."""
     return _accepted(value, name, "positive numbers or inf", lambda array: array > 0)
+
+
+def positive_or_infinite(value: object, name: str) -> float:
+    """One number above zero, or inf."""
+    if isinstance(value, float) and value == math.inf:
+        return math.inf
+    return positive_number(value, name)
 
 
 def zero_or_more(value: ArrayLike, name: str) -> FloatArray:

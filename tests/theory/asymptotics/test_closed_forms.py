@@ -238,3 +238,9 @@ def test_bayes_error_is_the_known_one_and_below_linear_attention():
 def test_bayes_error_refuses_what_is_no_parameter(change):
     with pytest.raises(ValueError, match="must be"):
         bayes_error(**{"alpha": 2, "noise": 0.1} | change)
+
+
+def test_bayes_error_of_short_contexts_is_that_of_none_or_refused():
+    assert bayes_error(alpha=1e-200, noise=0.1) == pytest.approx(1.1)
+    with pytest.raises(ValueError, match="too large or too small"):
+        bayes_error(alpha=1e-300, noise=1e10)

@@ -209,3 +209,16 @@ def test_where_the_error_falls_to_the_end_nothing_is_stopped():
     assert early_stopping(tau=1, alpha=4, kappa=0.5, noise=0.05).end == np.inf
     with pytest.raises(ValueError, match="on must be"):
         early_stopping(tau=1, alpha=4, kappa=0.5, noise=0.05, on="old tasks")
+
+
+@pytest.mark.parametrize("name", ["tau", "alpha", "kappa", "noise"])
+@pytest.mark.parametrize("value", [-1, "2", [0.5, 1], None, 1j])
+def test_early_stopping_refuses_what_is_no_number_of_its_range(name, value):
+    point = {"tau": 2, "alpha": 2, "kappa": 0.5, "noise": 0.1}
+    with pytest.raises(ValueError, match=name):
+        early_stopping(**(point | {name: value}))
+
+
+def test_early_stopping_ends_on_the_ridgeless_error_with_hardly_any_tasks():
+    point = {"tau": 2, "alpha": 2, "kappa": 1e-59, "noise": 0.1}
+    assert early_stopping(**point).end == pytest.approx(errors(**point).icl, rel=1e-8)
