@@ -76,6 +76,10 @@ def fit_errors(
     """
     in_order = isinstance(training, Task) and isinstance(new, Task)
     refuse_wrong_order("fit_errors(training, new, sequences)", in_order, training, new)
+    if np.ndim(sequences) != 1:
+        raise ValueError(
+            f"sequences must be a list of numbers such as [60, 120], not {sequences!r}"
+        )
     count = whole_number(repeats, "repeats", least=2)
     first = whole_number(seed, "seed", least=0)
     errors = np.empty((2, len(sequences), count))

@@ -76,3 +76,10 @@ def test_what_does_not_fit_together_is_refused(fits, predictions):
         fit_errors(LAW, [100], LAW)
     with pytest.raises(ValueError, match="repeats"):
         fit_errors(LAW, LAW, [100], repeats=1)
+
+
+@pytest.mark.parametrize("sequences", [60, None, [[60]]])
+def test_sequences_that_are_no_list_are_refused(sequences):
+    law = Task([1, 1], context_length=4)
+    with pytest.raises(ValueError, match="sequences must be a list"):
+        fit_errors(law, law, sequences)

@@ -28,7 +28,9 @@ NODES = 32
 FEWER = 8
 """The error is measured against a rule with so many nodes less: theirs is 2.85⁸ = 4,000 times as large."""
 
-_LEAST_NODES = 16
+_LEAST_NODES, _MOST_NODES = 16, 128
+"""At 128 nodes the terms, as large as e^{.13·128}, already leave 8 digits: more nodes only lose more."""
+
 _PATH_STEPS = (8, 64, 512)
 """Steps from one node to the next on which the root of a ridge is followed, until it satisfies its equations."""
 
@@ -62,10 +64,14 @@ def _parabola(angle: Any, nodes: int) -> ComplexArray:
 
 
 def checked_nodes(nodes: int) -> int:
-    """The number of nodes; ValueError unless it is even and at least 16."""
+    """The number of nodes; ValueError unless it is even and from 16 to 128."""
     whole_number(nodes, "nodes", least=_LEAST_NODES)
     if nodes % 2:
         raise ValueError(f"nodes must be an even number, not {nodes}")
+    if nodes > _MOST_NODES:
+        raise ValueError(
+            f"nodes must be at most {_MOST_NODES}, not {nodes}: rounding grows with each node"
+        )
     return nodes
 
 

@@ -222,3 +222,8 @@ def test_early_stopping_refuses_what_is_no_number_of_its_range(name, value):
 def test_early_stopping_ends_on_the_ridgeless_error_with_hardly_any_tasks():
     point = {"tau": 2, "alpha": 2, "kappa": 1e-59, "noise": 0.1}
     assert early_stopping(**point).end == pytest.approx(errors(**point).icl, rel=1e-8)
+
+
+def test_more_nodes_than_help_are_refused():
+    with pytest.raises(ValueError, match="nodes must be at most 128"):
+        learning_curve(1, tau=2, alpha=2, kappa=0.5, noise=0.1, nodes=10**9)
