@@ -10,6 +10,9 @@ from ..data.prompts import Data
 from ..data.summaries import ContextSummaries
 from .readouts import ReadoutData, product_sums, readout_of
 
+_SAME_DECAY = 1e-8
+"""Modes that have decayed by a share that is off by so much are the same."""
+
 
 def readout_flow(
     data: Data | ContextSummaries,
@@ -58,6 +61,8 @@ def _by_features(data: ReadoutData, times: FloatArray) -> FloatArray:
     P = len(data.y)
     b = data.weighted_features(data.y).ravel() / P
     σ, V = _eigensystem(product_sums(data) / P)
+    if not _are_resolved(σ, times):
+        return _by_singular_values(data, times)
     modes = _growth(σ, times) * (V.T @ b)  # (…, E·D)
     M = modes @ V.T
     return np.asarray(M.reshape(*times.shape, data.h.shape[1], data.x.shape[1]))
@@ -70,11 +75,40 @@ def _by_kernel(data: ReadoutData, times: FloatArray) -> FloatArray:
     what = f"the eigenvectors of the kernel of {P:,} sequences"
     refuse_too_large(what, size, "choose fewer sequences")
     σ, V = _eigensystem(data.kernel() / P)
+    if not _are_resolved(σ, times):
+        return _by_singular_values(data, times)
     modes = _growth(σ, times) * (V.T @ data.y) / P
     α = modes @ V.T  # (…, P)
     # "p" sequences, "i" entries of h, "j" of x.
     M = np.einsum("...p,pi,pj->...ij", α, data.h, data.x, optimize=True)
     return np.asarray(M)
+
+
+def _by_singular_values(data: ReadoutData, times: FloatArray) -> FloatArray:
+    """V φ(s²/P, t) s Uᵀ y / P, (…, E, D), of F = U diag(s) Vᵀ: s has all digits where its square has none.
+
+    Singular values of rounding count as absent, as in `ridge_fit`.
+    """
+    from scipy.linalg import svd
+
+    P, count = len(data.y), data.features
+    # F, its copy in columns, and both sets of singular vectors.
+    size = 4 * 8.0 * P * count
+    what = f"the singular values of {P:,} sequences of {count:,} features"
+    refuse_too_large(what, size, "choose fewer sequences, or shorter times")
+    U, s, Vt = svd(data.feature_matrix(), full_matrices=False, overwrite_a=True)
+    present = s > max(P, count) * float(np.finfo(float).eps) * s[0]
+    s = s[present]
+    growth = -np.expm1(-(s**2) / P * times[..., None]) / s
+    modes = growth * (U[:, present].T @ data.y)
+    M = modes @ Vt[present]
+    return np.asarray(M.reshape(*times.shape, data.h.shape[1], data.x.shape[1]))
+
+
+def _are_resolved(σ: FloatArray, times: FloatArray) -> bool:
+    """Whether rounding of the eigenvalues, n·eps of the largest, changes no exp(−σ t) at these times."""
+    rounding = len(σ) * float(np.finfo(float).eps * np.max(np.abs(σ), initial=0.0))
+    return bool(rounding * np.max(times, initial=0.0) <= _SAME_DECAY)
 
 
 def _eigensystem(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:

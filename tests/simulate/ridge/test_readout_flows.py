@@ -6,6 +6,8 @@ from scipy.integrate import solve_ivp
 
 from attndyn import Task
 from attndyn.simulate import readout_flow, ridge_fit, sample_summaries
+from attndyn.simulate.ridge import readout_flows, readouts
+from attndyn.teachers import Sphere
 
 TASK = Task([1.5, 1, 0.5], context_length=5, noise_variance=0.1)
 
@@ -102,3 +104,27 @@ def test_what_the_data_do_not_have_does_not_grow():
 def test_what_is_no_time_is_refused(time, message):
     with pytest.raises(ValueError, match=message):
         readout_flow(sample_summaries(TASK, 5), time)
+
+
+@pytest.mark.parametrize("weight", [1e-6, 1.0, 1e6])
+def test_features_of_other_scales_end_at_their_ridge_solution(weight):
+    """Their squares differ by more than doubles hold; the flow has to resolve the least of them after a long time."""
+    task = Task([1, 1e-4], teachers=Sphere(2), context_length=4, noise_variance=0.1)
+    data = sample_summaries(task, 60, seed=3)
+    row = {"label_row": True, "label_weight": weight}
+    end = readout_flow(data, [1.0, 1e22], **row)[-1]
+    known = ridge_fit(data, **row)
+    assert end == pytest.approx(known, rel=1e-6)
+    few = sample_summaries(task, 4, seed=3)
+    assert readout_flow(few, [1e22], **row)[0] == pytest.approx(
+        ridge_fit(few, **row), rel=1e-5, abs=1e-12
+    )
+
+
+def test_both_ways_meet_where_both_have_all_digits():
+    task = Task([1, 0.5], context_length=5, noise_variance=0.2)
+    data = sample_summaries(task, 40)
+    times = np.array([0.0, 0.3, 5.0])
+    numbers = readouts.readout_of(data, False, 1.0, "call").data
+    exact = readout_flows._by_singular_values(numbers, times)
+    assert exact == pytest.approx(readout_flow(data, times), abs=1e-12)
