@@ -226,7 +226,7 @@ CLAIMS = (
         beyond_paper=True,
         equation="ridge errors, continued to gradient flow",
         origin="derived here",
-        statement=r"\theta^* = \arg\min_\theta e(\theta)",
+        statement=r"e(\theta^*) = \min_\theta e(\theta)",
         observable="a search of the least error on closed contours, and the closed form at the end",
         limit="D → ∞; none besides",
         hypotheses=("x and tasks white",),

@@ -186,7 +186,7 @@ CLAIMS = (
         id="asymptotics.peak",
         title="Without a ridge the errors peak at as many sequences as features, P = D(D + 1)",
         paper="lu2025",
-        statement=r"\arg\max_P e_{ICL} = \arg\max_P e_{IDG} = D(D + 1)",
+        statement=r"e(D(D + 1)) = \max_P e(P)",
         observable="P of the largest median error over data sets at D = 12",
         limit="finite D, exact",
         measure=_measured_peaks,

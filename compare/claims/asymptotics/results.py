@@ -62,7 +62,7 @@ _LU: dict[str, tuple[Result, ...]] = {
         Result(
             "Double descent, and its removal by a ridge",
             ("asymptotics.peak", "asymptotics.peak_removed"),
-            ("double_descent",),
+            ("double_descent", "error_map"),
         ),
         Result(
             "Errors tend to those of high dimension", ("asymptotics.ridgeless_limit",)

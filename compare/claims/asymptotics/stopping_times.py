@@ -102,7 +102,7 @@ CLAIMS = (
         paper="lu2025",
         beyond_paper=True,
         origin="errors along gradient flow are derived here",
-        statement=r"e(\theta^*) < e(\infty), \quad \theta^* = \arg\min_\theta e(\theta)",
+        statement=r"\min_\theta e(\theta) < e(\infty)",
         observable="errors of the flow on data sets at D = 16, α = 4, κ = 1/2, τ = 0.6, 1.25 and 4, up to the end",
         limit="D → ∞; the best of times a factor of two apart is the same at D = 16",
         measure=_measured_errors,

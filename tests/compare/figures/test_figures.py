@@ -335,7 +335,7 @@ def test_draw_without_names_draws_all(tmp_path, monkeypatch):
 def test_an_unknown_figure_is_refused_with_the_names_that_exist(tmp_path):
     with pytest.raises(
         ValueError,
-        match="no figure is called loss: there are balanced_phases, conservation, fixed_points",
+        match="no figure is called loss: there are balanced_phases, conservation, diversity_transition",
     ):
         draw(["replay", "loss"], out=tmp_path / "out", runs=tmp_path / "runs")
     assert not (tmp_path / "out").exists()
