@@ -39,7 +39,7 @@ class _Case(NamedTuple):
     @property
     def omega(self) -> float:
         """ω of the positive head."""
-        return self.score / np.sqrt(self.dimension) / self.variance
+        return float(self.score / np.sqrt(self.dimension) / self.variance)
 
     def loss(self) -> ApproximateLoss:
         """The approximate loss of the pair."""
