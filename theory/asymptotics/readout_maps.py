@@ -1,6 +1,6 @@
 """A read-out of the context in the conventions of this package and in those of the paper."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +28,18 @@ class Readout(NamedTuple):
     def label_weight(self) -> float:
         """D², how heavy the paper's penalty weighs the label row."""
         return float(self.gamma.shape[0] ** 2)
+
+    @property
+    def fit_options(self) -> dict[str, Any]:
+        """The options with which `ridge_fit`, `deterministic_equivalent` and `fit_errors` make this fit.
+
+        >>> readout(gamma=[[1, 0, 0.5], [0, 1, 0]], ridge=8).fit_options
+        {'ridge': 1.0, 'label_row': True, 'label_weight': 4.0}
+        """
+        if len(self.map) == len(self.gamma):
+            return {"ridge": self.ridge}
+        weight = self.label_weight
+        return {"ridge": self.ridge, "label_row": True, "label_weight": weight}
 
 
 def readout(

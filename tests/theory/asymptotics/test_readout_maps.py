@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from attndyn import Task
+from attndyn.simulate import ridge_fit, sample_summaries
 from attndyn.theory.asymptotics import readout
 
 D, P = 3, 50
@@ -66,3 +68,13 @@ def test_the_way_there_and_back_leads_to_the_same(rows):
 def test_what_is_no_read_out_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         readout(**arguments)
+
+
+def test_the_options_of_a_fit_are_those_of_its_convention():
+    data = sample_summaries(Task([0.5, 0.5], context_length=6, noise_variance=0.1), 50)
+    paper = readout(gamma=np.zeros((2, 3)), ridge=0.8)
+    M = ridge_fit(data, **paper.fit_options)
+    assert M.shape == (3, 2)
+    assert np.array_equal(M, ridge_fit(data, ridge=0.1, label_row=True, label_weight=4))
+    ours = readout(map=np.zeros((2, 2)), ridge=0.8)
+    assert ours.fit_options == {"ridge": 0.8}
