@@ -9,6 +9,7 @@ from ...runtime.machine import one_thread, refuse_too_large
 from ..data.prompts import Data
 from ..data.summaries import ContextSummaries
 from .readouts import ReadoutData, product_sums, readout_of
+from .singular_modes import map_by_singular_values
 
 _SAME_DECAY = 1e-8
 """Modes that have decayed by a share that is off by so much are the same."""
@@ -85,24 +86,15 @@ def _by_kernel(data: ReadoutData, times: FloatArray) -> FloatArray:
 
 
 def _by_singular_values(data: ReadoutData, times: FloatArray) -> FloatArray:
-    """V φ(s²/P, t) s Uᵀ y / P, (…, E, D), of F = U diag(s) Vᵀ: s has all digits where its square has none.
+    """V φ(s²/P, t) s Uᵀ y / P, (…, E, D), of F = U diag(s) Vᵀ."""
+    P = len(data.y)
 
-    Singular values of rounding count as absent, as in `ridge_fit`.
-    """
-    from scipy.linalg import svd
+    def gain(s: FloatArray) -> FloatArray:
+        return np.asarray(-np.expm1(-(s**2) / P * times[..., None]) / s)
 
-    P, count = len(data.y), data.features
-    # F, its copy in columns, and both sets of singular vectors.
-    size = 4 * 8.0 * P * count
-    what = f"the singular values of {P:,} sequences of {count:,} features"
-    refuse_too_large(what, size, "choose fewer sequences, or shorter times")
-    U, s, Vt = svd(data.feature_matrix(), full_matrices=False, overwrite_a=True)
-    present = s > max(P, count) * float(np.finfo(float).eps) * s[0]
-    s = s[present]
-    growth = -np.expm1(-(s**2) / P * times[..., None]) / s
-    modes = growth * (U[:, present].T @ data.y)
-    M = modes @ Vt[present]
-    return np.asarray(M.reshape(*times.shape, data.h.shape[1], data.x.shape[1]))
+    return map_by_singular_values(
+        data, gain, "choose fewer sequences, or shorter times"
+    )
 
 
 def _are_resolved(σ: FloatArray, times: FloatArray) -> bool:

@@ -18,8 +18,9 @@ from ...runtime.checks import nonnegative_number
 from ...runtime.machine import one_thread, refuse_too_large
 from ..data.prompts import Data
 from ..data.summaries import ContextSummaries
-from .linear_solvers import EPSILON, factored, refined
+from .linear_solvers import factored, refined
 from .readouts import ReadoutData, readout_of
+from .singular_modes import map_by_singular_values
 from .white_equations import WhiteEquations, principal_axes
 
 
@@ -136,18 +137,11 @@ def _by_kernel(data: ReadoutData, penalty: float) -> FloatArray | None:
 
 
 def _by_singular_values(data: ReadoutData, penalty: float) -> FloatArray:
-    """M = V diag(s / (s² + penalty)) Uᵀ y of F = U diag(s) Vᵀ, where singular values s of rounding count as absent."""
-    from scipy.linalg import svd
+    """M = V diag(s / (s² + penalty)) Uᵀ y of F = U diag(s) Vᵀ."""
 
-    P, count = len(data.y), data.features
-    size = (
-        4 * 8.0 * P * count
-    )  # F, its copy in columns, and both sets of singular vectors
-    what = f"the singular values of {P:,} sequences of {count:,} features"
-    refuse_too_large(what, size, "choose fewer sequences, or a larger ridge")
-    U, s, Vt = svd(data.feature_matrix(), full_matrices=False, overwrite_a=True)
-    present = s > max(P, count) * EPSILON * s[0]
-    s = s[present]
-    coefficients = s / (s**2 + penalty) * (U[:, present].T @ data.y)
-    M = coefficients @ Vt[present]
-    return np.asarray(M.reshape(data.h.shape[1], data.x.shape[1]))
+    def gain(s: FloatArray) -> FloatArray:
+        return np.asarray(s / (s**2 + penalty))
+
+    return map_by_singular_values(
+        data, gain, "choose fewer sequences, or a larger ridge"
+    )

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...runtime.arrays import FloatArray
-from ...runtime.checks import refuse_wrong_order, whole_number
+from ...runtime.checks import refuse_wrong_order
 from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.machine import one_thread
 from ...task import Task
-from ...teachers import Pool
 from ..ode import flow_times
 from .contours import (
     FEWER,
@@ -40,7 +40,9 @@ from .equivalents import (
     refuse_few_sequences,
     refuse_other_dimension,
     refuse_unresolved,
-    with_teachers,
+    row_units,
+    training_laws,
+    weights_on,
 )
 from .losses_of_readouts import ReadoutMoments, readout_moments
 
@@ -130,19 +132,16 @@ def learning_curve_of_tasks(
     times = flow_times(flow_time)
     checked_nodes(nodes)
     test = readout_moments(test_task, label_row=fit.label_row)
-    laws = [train_task]
-    if tasks is not None:
-        k, count = whole_number(tasks, "tasks"), whole_number(pools, "pools")
-        first = whole_number(seed, "seed", least=0)
+    with one_thread():
         laws = [
-            with_teachers(train_task, Pool.from_recipe(train_task.teachers, k, each))
-            for each in range(first, first + count)
+            _on_modes(law, test, fit)
+            for law in training_laws(train_task, tasks, pools, seed)
         ]
-    # (pools, 2, T) by both rules.
-    fine, coarse = (
-        np.array([_losses(law, test, fit, times, count) for law in laws])
-        for count in (nodes, nodes - FEWER)
-    )
+        # (pools, 2, T) by both rules.
+        fine, coarse = (
+            np.array([_losses(law, times, count) for law in laws])
+            for count in (nodes, nodes - FEWER)
+        )
     train, tested = fine.mean(axis=0)
     spread = np.zeros_like(fine[0])
     if len(laws) > 1:
@@ -171,12 +170,8 @@ class _Law(NamedTuple):
     P: float
 
 
-def _losses(
-    task: Task, test: ReadoutMoments, fit: Fit, times: FloatArray, nodes: int
-) -> FloatArray:
+def _losses(law: _Law, times: FloatArray, nodes: int) -> FloatArray:
     """The two losses (2, T) of one training law."""
-    refuse_few_sequences(task, fit.P)
-    law = _on_modes(task, test, fit)
     losses = np.empty((2, len(times)))
     scale = np.max(law.e, initial=0.0)
     if scale == 0:  # nothing varies, so nothing is learnt
@@ -192,20 +187,17 @@ def _losses(
 
 def _on_modes(task: Task, test: ReadoutMoments, fit: Fit) -> _Law:
     """The law in units in which the penalty weighs all rows alike."""
+    refuse_few_sequences(task, fit.P)
     moments = readout_moments(task, label_row=fit.label_row)
-    unit = np.ones(len(moments.A))
-    if fit.label_row:
-        unit[-1] = 1 / np.sqrt(fit.label_weight)
+    unit = row_units(fit, len(moments.A))
     train, tested = in_units(moments, unit), in_units(test, unit)
     modes = modes_of(train)
     C = modes.U.T @ train.B @ modes.V
-    a = np.diag(modes.U.T @ tested.A @ modes.U)
-    l = np.diag(modes.V.T @ tested.Lambda @ modes.V)
     varies = modes.varies
     return _Law(
         e=modes.e[varies],
         C=C[varies],
-        test_weight=np.outer(a, l)[varies],
+        test_weight=weights_on(modes, tested)[varies],
         modes=modes,
         train=train,
         test=tested,

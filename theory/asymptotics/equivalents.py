@@ -14,6 +14,7 @@ They hold for features like normal ones with independent residuals, up to O(1/D)
 multiply the second terms, of variance, by the ratio ρ_s of the sandwich.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -141,16 +142,28 @@ def deterministic_equivalent(
     refuse_other_dimension(train_task, test_task)
     fit = checked_fit(sequences, ridge, label_row, label_weight, repaired)
     test = readout_moments(test_task, label_row=fit.label_row)
+    laws = training_laws(train_task, tasks, pools, seed)
+    with one_thread():
+        return _mean_equivalent([_equivalent(law, test, fit) for law in laws])
+
+
+def training_laws(
+    task: Task, tasks: int | None, pools: int, seed: int
+) -> Iterator[Task]:
+    """The training task itself, or with `tasks` k it on each of the pools of k tasks that the seeds from `seed` draw.
+
+    ValueError for numbers that are not whole or too small.
+
+    >>> [len(law.teachers.members) for law in training_laws(Task([1, 1], context_length=5), 3, 2, 0)]
+    [3, 3]
+    """
     if tasks is None:
-        return _equivalent(train_task, test, fit)
+        yield task
+        return
     k, count = whole_number(tasks, "tasks"), whole_number(pools, "pools")
     first = whole_number(seed, "seed", least=0)
-    drawn = []
-    with one_thread():
-        for pool_seed in range(first, first + count):
-            pool = Pool.from_recipe(train_task.teachers, k, pool_seed)
-            drawn.append(_equivalent(with_teachers(train_task, pool), test, fit))
-    return _mean_equivalent(drawn)
+    for each in range(first, first + count):
+        yield with_teachers(task, Pool.from_recipe(task.teachers, k, each))
 
 
 def with_teachers(task: Task, teachers: Pool) -> Task:
@@ -241,10 +254,7 @@ def _equivalent(task: Task, test: ReadoutMoments, fit: Fit) -> Equivalent:
 def _finite_equivalent(task: Task, test: ReadoutMoments, fit: Fit) -> Equivalent:
     """The same; ValueError where the losses overflow."""
     moments = readout_moments(task, label_row=fit.label_row)
-    unit = np.ones(len(moments.A))
-    if fit.label_row:
-        # The penalty of the features (β, s/√weight) weighs all rows alike.
-        unit[-1] = 1 / np.sqrt(fit.label_weight)
+    unit = row_units(fit, len(moments.A))
     train, test = in_units(moments, unit), in_units(test, unit)
 
     mean = _mean_fit(train, fit)
@@ -289,10 +299,23 @@ def _mean_fit(train: ReadoutMoments, fit: Fit) -> _MeanFit:
 
 def _test_weight(mean: _MeanFit, test: ReadoutMoments, P: float) -> float:
     """(1/P) Σ (UᵀA_test U)_ii (VᵀΛ_test V)_jj e_ij/(e_ij + ξ)²."""
-    modes = mean.modes
+    weights = weights_on(mean.modes, test)
+    return float(np.sum(weights * mean.modes.e * mean.gains**2)) / P
+
+
+def weights_on(modes: Modes, test: ReadoutMoments) -> FloatArray:
+    """(UᵀA_test U)_ii (VᵀΛ_test V)_jj (E, D): how much the test law has of each mode of the training law."""
     a = np.diag(modes.U.T @ test.A @ modes.U)
     l = np.diag(modes.V.T @ test.Lambda @ modes.V)
-    return float(a @ (modes.e * mean.gains**2) @ l) / P
+    return np.outer(a, l)
+
+
+def row_units(fit: Fit, rows: int) -> FloatArray:
+    """The units (E,) of h in which the penalty weighs all rows alike: those of the features (β, s/√weight)."""
+    unit = np.ones(rows)
+    if fit.label_row:
+        unit[-1] = 1 / np.sqrt(fit.label_weight)
+    return unit
 
 
 def in_units(moments: ReadoutMoments, unit: FloatArray) -> ReadoutMoments:
