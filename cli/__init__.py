@@ -14,6 +14,7 @@ from ..runtime.versions import package_version
 from . import compare, measures, simulate, theory
 from . import readout as readout
 from .exit_status import ExitStatus, in_words
+from .explore import explore
 from .networks import train_network
 from .output.streams import abandon, flush, is_closed_pipe, spelled_output
 from .predict import predict
@@ -169,3 +170,4 @@ app.add_typer(train_network, name="train-network")
 app.command(epilog=_JUDGED)(compare.replay)
 app.command(epilog=_DONE_OR_NOT)(compare.overlay)
 app.command(epilog=_DONE_OR_NOT)(measures.measure)
+app.command(epilog=_DONE_OR_NOT)(explore)

@@ -103,7 +103,15 @@ def graph() -> grimp.ImportGraph:
 def test_the_graph_holds_the_whole_package(graph):
     files = [
         path.relative_to(ROOT).with_suffix("")
-        for floor in ("cli", "compare", "models", "runtime", "simulate", "theory")
+        for floor in (
+            "cli",
+            "compare",
+            "explore",
+            "models",
+            "runtime",
+            "simulate",
+            "theory",
+        )
         for path in (ROOT / floor).rglob("*.py")
     ]
     modules = {
@@ -243,7 +251,7 @@ def test_whatever_is_imported_is_declared(graph):
         imported for _, imported in imports(graph) if not within(imported, PACKAGE)
     }
     known = declared("options/install_requires")
-    for extra in ("sweep", "safetensors"):
+    for extra in ("sweep", "safetensors", "explore"):
         known |= declared(f"options.extras_require/{extra}")
     assert external - set(sys.stdlib_module_names) == known
 
@@ -252,6 +260,7 @@ CLEAN = {
     "__init__.py": "",
     "__main__.py": "from .cli import main",
     "cli/__init__.py": "def main():\n    from ..compare import overlay",
+    "explore/__init__.py": "from ..compare import overlay",
     "compare/__init__.py": "from ..theory.ode import solve\nfrom ..simulate import run",
     "compare/rooms/__init__.py": "",
     "compare/rooms/kitchen/__init__.py": "from ..garden.herbs import thyme",
@@ -292,6 +301,11 @@ BROKEN = {
         "compare/rooms/garden/herbs.py",
         "from ....cli import main",
         "attndyn.compare is not allowed to import attndyn.cli",
+    ),
+    "to the explorer": (
+        "compare/rooms/garden/herbs.py",
+        "from ....explore import serve",
+        "attndyn.compare is not allowed to import attndyn.explore",
     ),
     "sideways": (
         "task.py",
