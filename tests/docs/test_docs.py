@@ -13,10 +13,15 @@ import attndyn
 from attndyn.compare import Claim
 from attndyn.compare.claims import all_claims
 from attndyn.compare.evidence.claim import LEVELS
+from attndyn.compare.evidence.papers import all_papers
+from attndyn.compare.figures.catalogue import all_figures
 
 ROOT = Path(attndyn.__file__).parent
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAPERS = sorted((DOCS / "papers").glob("*.md"))
+"""One page for each paper: what it claims, where that is, and what does not hold."""
+
+PAGES = sorted(DOCS.glob("*.md")) + PAPERS
 THEORY = ("theory.md", "softmax.md", "linear-transformer.md", "asymptotics.md")
 """The pages of the mathematics, one for each wing."""
 
@@ -108,6 +113,30 @@ def exists(name: str) -> bool:
             return False
         owner = getattr(owner, part)
     return True
+
+
+def figures_named(page: str) -> set[str]:
+    """The last cells of the tables of statements, functions, claims and figures."""
+    rows = [line for line in page.split("\n") if line.startswith("| ")]
+    cells = [row.rstrip(" |").split(" | ")[3] for row in rows if row.count(" | ") == 3]
+    return set(re.findall(r"`(\w+)`", " ".join(cells)))
+
+
+@pytest.mark.parametrize("page", PAPERS, ids=lambda page: page.name)
+def test_the_page_of_a_paper_names_functions_and_figures_that_exist(page):
+    words = page.read_text(encoding="utf-8")
+    assert len(functions(words)) >= 5
+    assert [name for name in functions(words) if not exists(name)] == []
+    assert figures_named(words)
+    assert figures_named(words) <= set(all_figures())
+    assert figures_named("| a | b | c | `no_such_figure` |") == {"no_such_figure"}
+
+
+def test_every_paper_has_a_page_with_what_does_not_hold():
+    keys = {paper.key for paper in all_papers()}
+    assert {page.stem for page in PAPERS} == keys
+    for page in PAPERS:
+        assert "## What does not hold as stated" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", THEORY)

@@ -78,7 +78,8 @@ def failures(page: Path) -> int:
 def pages() -> list[Path]:
     """Every page; the tutorial runs every part of the package once."""
     slow = pytest.param(ROOT / "docs" / "tutorial.md", marks=pytest.mark.slow)
-    others = set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "tutorial.md"}
+    docs = ROOT / "docs"
+    others = {*docs.glob("*.md"), *docs.glob("papers/*.md")} - {docs / "tutorial.md"}
     return [slow, *sorted(others)]
 
 
