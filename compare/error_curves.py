@@ -9,7 +9,7 @@ import numpy as np
 
 from ..runtime.arrays import FloatArray
 from ..runtime.checks import check_choice, check_shape, finite_array, whole_number
-from ..runtime.display import Displayed, Summary, array_summary
+from ..runtime.display import Displayed, Summary, array_summary, change
 from ..runtime.files import (
     AnyPath,
     as_path,
@@ -17,6 +17,7 @@ from ..runtime.files import (
     settings_of_file,
     write_atomically,
 )
+from ..runtime.line_charts import Line, LineChart
 from ..runtime.time_axis import draw_prediction
 from ..theory.asymptotics import LearningCurve, TaskLearningCurve
 from .training_errors import TrainingErrors
@@ -88,6 +89,11 @@ class ErrorCurve(Displayed):
             "error": f"{self.loss[0]:.6g} → {self.loss[-1]:.6g}, least {self.loss.min():.6g}",
         }
         return Summary(f"Predicted error: {self.source}", rows)
+
+    def chart(self) -> LineChart:
+        """The error, dashed, against flow time."""
+        line = Line(self.flow_time, self.loss, style="dashed")
+        return LineChart((line,), "flow time", "error", change(self.loss, "error"))
 
     def plot(
         self,

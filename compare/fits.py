@@ -9,6 +9,7 @@ import numpy as np
 from ..runtime.arrays import FloatArray
 from ..runtime.checks import refuse_wrong_order, whole_number
 from ..runtime.display import Displayed, Summary, array_summary
+from ..runtime.line_charts import Line, LineChart
 from ..simulate import exact_risk, ridge_fit, sample_summaries
 from ..task import Task
 from ..teachers import Pool
@@ -49,6 +50,14 @@ class FitErrors(Displayed):
             "mean error on training tasks": array_summary(self.idg.mean(axis=1)),
         }
         return Summary("Errors of ridge fits", rows)
+
+    def chart(self) -> LineChart:
+        """The mean errors against the number of sequences."""
+        lines = (
+            Line(self.sequences, self.icl.mean(axis=1), "new tasks"),
+            Line(self.sequences, self.idg.mean(axis=1), "training tasks", "dotted"),
+        )
+        return LineChart(lines, "sequences", "mean error")
 
 
 def fit_errors(
@@ -133,6 +142,18 @@ class FitOverlay(Displayed):
             f"{_root_mean_square(self.z_icl):.2f} on new tasks, {_root_mean_square(self.z_idg):.2f} on training tasks"
         )
         return Summary("Predicted errors over ridge fits", rows)
+
+    def chart(self) -> LineChart:
+        """The predicted errors as lines and the mean ones of the fits as points."""
+        sequences, fits = self.fits.sequences, self.fits
+        lines = (
+            Line(sequences, fits.icl.mean(axis=1), "fits", "points"),
+            Line(sequences, fits.idg.mean(axis=1), style="points"),
+            Line(sequences, self.predicted_icl, "new tasks", "dashed"),
+            Line(sequences, self.predicted_idg, "training tasks", "dotted"),
+        )
+        caption = f"root mean square z {_root_mean_square(self.z_icl):.2f} on new tasks"
+        return LineChart(lines, "sequences", "error", caption)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the predicted errors as lines and the fitted ones with standard errors; returns the matplotlib axes."""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ..runtime.arrays import FloatArray
 from ..runtime.display import Displayed, Summary
 from ..runtime.files import AnyPath, as_path, read_arrays, write_atomically
+from ..runtime.line_charts import Line, LineChart
 from ..runtime.time_axis import draw_losses, line_style
 from ..simulate import Trajectory, load
 from ..simulate.attention.initialisation import restricted
@@ -66,6 +67,13 @@ class Overlay(Displayed):
             )
         rows |= {f"note {k}": note for k, note in enumerate(self.notes, start=1)}
         return Summary("Overlay of theory and simulation", rows)
+
+    def chart(self) -> LineChart:
+        """The run, solid, and the theory, dashed, on the flow times that they share."""
+        run = Line(self.flow_time, self.observed, self._run_kind)
+        theory = Line(self.flow_time, self.predicted, "theory", "dashed")
+        caption = f"root mean square gap {self.l2_gap:.2g}, largest {self.sup_gap:.2g}"
+        return LineChart((run, theory), "flow time", "loss", caption)
 
     def to_dict(self) -> dict[str, Any]:
         """The curves and their gaps as plain numbers and lists."""

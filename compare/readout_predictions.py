@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from ..runtime.arrays import FloatArray
 from ..runtime.display import Displayed, Summary, array_summary
+from ..runtime.line_charts import Line, LineChart
 from ..theory.asymptotics import bayes_error, errors, learning_curve
 
 
@@ -55,6 +56,22 @@ class ReadoutPrediction(Displayed):
         kind = "gradient flow" if "theta" in self.parameters else "ridge solution"
         rows = {name: array_summary(values) for name, values in self.columns.items()}
         return Summary(f"Errors of the linear read-out as D → ∞, {kind}", rows)
+
+    def chart(self) -> LineChart | None:
+        """Both errors against the one parameter that varies; None where none or several do."""
+        varied = [
+            name
+            for name, values in self.parameters.items()
+            if np.unique(values).size > 1
+        ]
+        if len(varied) != 1:
+            return None
+        values = self.parameters[varied[0]]
+        lines = (
+            Line(values, self.icl, "new tasks", "dashed"),
+            Line(values, self.idg, "training tasks", "dotted"),
+        )
+        return LineChart(lines, varied[0], "error")
 
 
 def readout_prediction(

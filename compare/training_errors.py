@@ -10,6 +10,7 @@ from ..models.attention import Merged
 from ..runtime.arrays import FloatArray
 from ..runtime.checks import positive_number
 from ..runtime.display import Displayed, Summary, array_summary
+from ..runtime.line_charts import Line, LineChart
 from ..task import Task
 from ..theory import population
 from ..theory.linear_attention import matrix_amplitudes
@@ -43,6 +44,14 @@ class TrainingErrors(Displayed):
                 f"{values[0]:.6g} → {values[-1]:.6g}, least {values[least]:.6g} at t = {self.flow_time[least]:.6g}"
             )
         return Summary("Errors along the training of merged attention", rows)
+
+    def chart(self) -> LineChart:
+        """Both losses against flow time."""
+        lines = (
+            Line(self.flow_time, self.icl, "new tasks"),
+            Line(self.flow_time, self.idg, "training tasks", "dotted"),
+        )
+        return LineChart(lines, "flow time", "loss")
 
 
 def errors_along_training(

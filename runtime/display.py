@@ -1,4 +1,4 @@
-"""Results that show themselves: one screen of text in a terminal, a table with typeset formulas in a notebook."""
+"""Results that show themselves: one screen of text in a terminal, a chart or a table with formulas in a notebook."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -9,11 +9,16 @@ from textwrap import fill
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .line_charts import LineChart
+
 LINE_LENGTH = 100
 """Characters of one line in a terminal: longer ones are cut."""
 
 MAX_ROWS = 22
 """Rows of a summary in a terminal: a screen holds 24 lines, and the title takes one."""
+
+SHORT_TABLE = 6
+"""Rows of a table that stands open below a chart: a longer one would push what follows off the screen."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Summary:
         table = [_cut(line) for line in [self.title, *lines]]
         return "\n".join([*table, *(_wrapped(note) for note in self.notes)])
 
-    def as_html(self) -> str:
-        """The summary for a notebook: a table, with formulas typeset in MathML."""
+    def as_html(self, chart: LineChart | None = None) -> str:
+        """The summary for a notebook: a table, with formulas typeset in MathML; below a chart a long one is folded."""
         # Lazily: the library that typesets is slow to import, and most sessions have no notebook.
         from .typesetting import mathml
 
@@ -61,7 +66,14 @@ class Summary:
             for label, cell in cells.items()
         )
         notes = "".join(f"<p>Note: {escape(note)}</p>" for note in self.notes)
-        return f"<table><caption>{escape(self.title)}</caption>{rows}</table>{notes}"
+        title = escape(self.title)
+        if chart is None:
+            return f"<table><caption>{title}</caption>{rows}</table>{notes}"
+        caption = f": {escape(chart.caption)}" if chart.caption else ""
+        is_open = " open" if len(cells) <= SHORT_TABLE else ""
+        table = f"<table>{rows}</table>"
+        table = f"<details{is_open}><summary>Numbers</summary>{table}</details>"
+        return f"<div>{title}{caption}</div>{chart.as_svg()}{notes}{table}"
 
 
 class Displayed:
@@ -74,11 +86,15 @@ class Displayed:
     def summary(self) -> Summary:
         """What the result says of itself on one screen."""
 
+    def chart(self) -> LineChart | None:
+        """What a notebook draws of the result, None where it shows a table alone."""
+        return None
+
     def __repr__(self) -> str:
         return self.summary().as_text()
 
-    def _repr_html_(self) -> str:
-        return self.summary().as_html()
+    def _repr_html_(self) -> str | None:
+        return self.summary().as_html(self.chart())
 
 
 def array_summary(values: ArrayLike) -> str:
@@ -98,6 +114,18 @@ def array_summary(values: ArrayLike) -> str:
     if not finite.size:
         return f"{array.shape} without a finite number"
     return f"{array.shape} from {_number(finite.min())} to {_number(finite.max())}"
+
+
+def change(values: ArrayLike, name: str = "loss") -> str:
+    """The first and the last of values in words; the times may be few, and the values not finite.
+
+    >>> change([1.0, 0.5, 0.25]), change([]), change([2.0], "error")
+    ('loss 1 → 0.25', '', 'error 2')
+    """
+    if not np.size(values):
+        return ""
+    ends = np.asarray(values, dtype=float).ravel()[[0, -1]]
+    return f"{name} " + " → ".join(dict.fromkeys(f"{end:.4g}" for end in ends))
 
 
 def _number(value: object) -> str:

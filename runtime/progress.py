@@ -1,12 +1,13 @@
-"""Progress of whatever takes more than two seconds: a bar in a terminal, lines of a long sweep elsewhere."""
+"""Progress of whatever takes more than two seconds: a bar in a terminal or notebook, else lines of long sweeps."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from html import escape
 from multiprocessing import parent_process
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -30,15 +31,20 @@ outermost = threading.Lock()
 
 
 def with_progress(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
-    """The items, with a bar on standard error once they have taken two seconds.
+    """The items, with a bar on standard error or in the cell of a notebook once they have taken two seconds.
 
     Silent off a terminal, in worker processes and inside another bar, which tells more.
 
     >>> list(with_progress(range(3), 3, "counting"))
     [0, 1, 2]
     """
-    if not sys.stderr.isatty() or not _is_first_to_show():
+    in_notebook = _in_notebook()
+    if not (in_notebook or sys.stderr.isatty()) or not _is_first_to_show():
         yield from items
+        return
+    if in_notebook:
+        # What the caller does with an item comes after it: those before it are finished.
+        yield from _followed(items, -1, _cell(total, title))
         return
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
@@ -66,7 +72,7 @@ def with_progress_and_rate(
 ) -> Iterator[Item]:
     """The items, `total` less `done` of them, with their count, their rate and the time left on standard error.
 
-    A bar in a terminal after two seconds, a line every ten seconds elsewhere; silent in worker processes.
+    A bar in a terminal or a notebook after two seconds, a line every ten seconds elsewhere; silent in worker processes.
 
     >>> list(with_progress_and_rate("ab", 5, 3, "letters", "letters"))
     ['a', 'b']
@@ -74,13 +80,20 @@ def with_progress_and_rate(
     if not _is_first_to_show():
         yield from items
         return
+    if _in_notebook():
+        view = _cell(total, title, unit)
+    elif sys.stderr.isatty():
+        view = _bar(total, done, title, unit)
+    else:
+        view = _lines(total, title, unit)
+    yield from _followed(items, done, view)
+
+
+def _followed(
+    items: Iterable[Item], done: int, view: AbstractContextManager[Update]
+) -> Iterator[Item]:
+    """The items, shown as they come, each counted when it comes and after `done` of them; releases `outermost`."""
     try:
-        in_terminal = sys.stderr.isatty()
-        view = (
-            _bar(total, done, title, unit)
-            if in_terminal
-            else _lines(total, title, unit)
-        )
         with view as update:
             begin = time.monotonic()
             for count, item in enumerate(items, start=1):
@@ -89,6 +102,13 @@ def with_progress_and_rate(
                 yield item
     finally:
         outermost.release()
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel of Jupyter shows what this process displays; IPython is not loaded to find that out."""
+    ipython: Any = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
 
 
 def _is_first_to_show() -> bool:
@@ -149,3 +169,50 @@ def _lines(total: int, title: str, unit: str) -> Iterator[Update]:
         print(line, file=sys.stderr, flush=True)
 
     yield update
+
+
+@contextmanager
+def _cell(total: int, title: str, unit: str = "") -> Iterator[Update]:
+    """One display in a notebook, updated in place; when it ends it says how far it came and how long that took.
+
+    It appears with the first item after two seconds, from the thread that computes: a kernel may put into the wrong
+    cell what another thread displays.
+    """
+    begin = shown = time.monotonic()
+    reached = 0
+    handle: Any = None
+
+    def show(text: str, bar: str = "") -> None:
+        nonlocal handle
+        text = f"{title}: {text}"
+        bundle = {"text/plain": text, "text/html": f"<div>{escape(text)} {bar}</div>"}
+        if handle is None:
+            ipython: Any = sys.modules["IPython"]
+            handle = ipython.display.display(bundle, raw=True, display_id=True)
+        else:
+            handle.update(bundle, raw=True)
+
+    def update(count: int, rate: float) -> None:
+        nonlocal reached, shown
+        reached = count
+        now = time.monotonic()
+        if now - begin <= PATIENCE or (handle is not None and now - shown <= REFRESH):
+            return
+        shown = now
+        left = f"{(total - count) / rate:.0f} s left"
+        bar = f'<progress value="{count}" max="{total}"></progress>'
+        show(f"{amount(count)}, {left}", bar)
+
+    def amount(count: int) -> str:
+        return f"{count}/{total} {unit}" if unit else f"{100 * count / total:.0f} %"
+
+    def end(how: str) -> None:
+        if handle is not None:
+            show(f"{how} after {time.monotonic() - begin:.0f} s")
+
+    try:
+        yield update
+    except BaseException:
+        end(f"stopped at {amount(reached)}")
+        raise
+    end(f"finished, {amount(total)}" if unit else "finished")

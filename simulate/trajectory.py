@@ -12,7 +12,7 @@ from ..models.effective_map import effective_map
 from ..models.protocol import Parametrization, Weights
 from ..runtime.arrays import FloatArray
 from ..runtime.checks import check_choice, refuse_wrong_order
-from ..runtime.display import Displayed, Summary, array_summary
+from ..runtime.display import Displayed, Summary, array_summary, change
 from ..runtime.files import (
     AnyPath,
     array_headers,
@@ -20,6 +20,7 @@ from ..runtime.files import (
     read_arrays,
     write_atomically,
 )
+from ..runtime.line_charts import Line, LineChart
 from ..runtime.nested import pack, unpack
 from ..runtime.time_axis import UNITS, draw_losses, line_style
 
@@ -219,6 +220,13 @@ class Trajectory(Displayed):
             )
             rows["stored at"] = array_summary(self.weight_time)
         return Summary(self._kind, rows)
+
+    def chart(self) -> LineChart:
+        """The loss against what the run counts, steps or flow time."""
+        length = "" if self.is_flow else f"{len(self.time):,} steps, "
+        caption = f"{length}{change(self.loss)}"
+        line = Line(self.time, self.loss)
+        return LineChart((line,), UNITS[str(self.unit)], "loss", caption)
 
     @property
     def _kind(self) -> str:

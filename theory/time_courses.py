@@ -10,7 +10,7 @@ import numpy as np
 from ..models.attention import Merged, Separate
 from ..runtime.arrays import FloatArray
 from ..runtime.checks import check_shape, finite_array
-from ..runtime.display import Displayed, Summary, array_summary
+from ..runtime.display import Displayed, Summary, array_summary, change
 from ..runtime.files import (
     AnyPath,
     as_path,
@@ -18,6 +18,7 @@ from ..runtime.files import (
     settings_of_file,
     write_atomically,
 )
+from ..runtime.line_charts import Line, LineChart
 from ..runtime.time_axis import draw_prediction
 from ..task import Task, stated_task
 
@@ -142,6 +143,12 @@ class TimeCourse(Displayed):
             {"equation": _EQUATIONS[self.source]} if self.source in _EQUATIONS else {}
         )
         return Summary(f"Time course ({self.source})", rows, formulas)
+
+    def chart(self) -> LineChart:
+        """The loss, dashed, against flow time."""
+        line = Line(self.flow_time, self.loss, style="dashed")
+        order = np.argsort(self.flow_time, kind="stable")
+        return LineChart((line,), "flow time", "loss", change(self.loss[order]))
 
     def plot(
         self,

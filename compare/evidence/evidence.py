@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.line_charts import Line, LineChart
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,6 +34,12 @@ class Fit(Displayed):
             rows["interval"] = array_summary(self.interval)
         return Summary(f"Fit of an order in {self.parameter}", rows)
 
+    def chart(self) -> LineChart:
+        """The errors as points against the parameter."""
+        line = Line(self.values, self.errors, style="points")
+        caption = f"order {self.slope:.3f}, expected {self.expected:g}"
+        return LineChart((line,), self.parameter, "error", caption)
+
 
 @dataclass(frozen=True, repr=False)
 class Curve(Displayed):
@@ -48,6 +55,14 @@ class Curve(Displayed):
         sides = {"x": self.x, "predicted": self.predicted, "observed": self.observed}
         rows = {name: array_summary(values) for name, values in sides.items()}
         return Summary(f"Curve: {self.name}", rows)
+
+    def chart(self) -> LineChart:
+        """The observed values, solid, and the predicted ones, dashed."""
+        lines = (
+            Line(self.x, self.observed, "observed"),
+            Line(self.x, self.predicted, "predicted", "dashed"),
+        )
+        return LineChart(lines, "x", "value")
 
 
 @dataclass(frozen=True, repr=False)

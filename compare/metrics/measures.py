@@ -12,6 +12,7 @@ from ...runtime.arrays import FloatArray, IndexArray
 from ...runtime.checks import check_choice, finite_array, whole_number
 from ...runtime.display import Displayed, Summary
 from ...runtime.files import AnyPath, write_atomically
+from ...runtime.line_charts import Line, LineChart
 from .spectra import (
     Spectrum,
     distances_along,
@@ -114,6 +115,12 @@ class Measures(Displayed):
         if self.fourier_share is not None:
             rows[QUANTITIES["fourier_share"]] = both_ends(self.fourier_share)
         return Summary("Measures along training", rows, notes=self.notes)
+
+    def chart(self) -> LineChart | None:
+        """The effective rank of each matrix over the steps; None of a network without matrices."""
+        curves = self.curves("effective_rank")
+        lines = [Line(self.steps, ranks, name) for name, ranks in curves.items()]
+        return LineChart(lines, "steps", "effective rank") if lines else None
 
     def curves(self, quantity: str) -> dict[str, FloatArray]:
         """Values over the steps by name, such as "QK layer 0 head 1"; ValueError for a quantity that there is not.

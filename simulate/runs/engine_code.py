@@ -14,6 +14,7 @@ STARTING_MODULE = "simulate/runs/experiment.py"
 STORED_AND_SHOWN = frozenset(
     {
         "runtime/display.py",
+        "runtime/line_charts.py",
         "runtime/files.py",
         "runtime/nested.py",
         "runtime/progress.py",

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.arrays import FloatArray
-from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.display import Displayed, Summary, array_summary, change
 from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
+from ...runtime.line_charts import Line, LineChart
 from ..trajectory import IntArray
 
 STATE = "state_"
@@ -73,6 +74,12 @@ class NetworkRun(Displayed):
         for index, name in enumerate(self.log_columns[1:], start=1):
             rows[name] = f"{self.log[0, index]:.4g} → {self.log[-1, index]:.4g}"
         return Summary("Network trained with PyTorch", rows)
+
+    def chart(self) -> LineChart:
+        """The second column of the log over the first, the steps."""
+        steps, name = self.log_columns[:2]
+        line = Line(self.log[:, 0], self.log[:, 1])
+        return LineChart((line,), steps, name, change(self.log[:, 1], name))
 
 
 def load_network_run(path: AnyPath) -> NetworkRun:

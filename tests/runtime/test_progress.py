@@ -2,6 +2,7 @@
 
 import io
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,3 +125,96 @@ def test_runs_are_counted_outside_their_own_bars(monkeypatch):
     for _ in with_progress_and_rate(iter("ab"), 2, 0, "sweep", "runs"):
         train(MODEL, source(), START, **RULE)
     assert "gradient descent" not in screen.getvalue()
+
+
+class Cell:
+    """What a notebook shows: the bundles of one display, one after another."""
+
+    def __init__(self):
+        self.shown, self.displays = [], 0
+
+    def display(self, bundle, raw, display_id):
+        self.displays += 1
+        self.update(bundle, raw)
+        return self
+
+    def update(self, bundle, raw):
+        assert raw
+        self.shown.append(bundle)
+
+
+def notebook(monkeypatch, kernel=True, patience=-1.0):
+    """IPython as in a notebook, or as in a terminal if it has no kernel; a bar appears at once."""
+    cell = Cell()
+    shell = SimpleNamespace(kernel=object()) if kernel else SimpleNamespace()
+    ipython = SimpleNamespace(get_ipython=lambda: shell, display=cell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setattr("attndyn.runtime.progress.PATIENCE", patience)
+    monkeypatch.setattr("attndyn.runtime.progress.REFRESH", -1.0)
+    return cell
+
+
+def test_a_notebook_gets_one_display_that_is_updated(monkeypatch):
+    cell = notebook(monkeypatch)
+    assert list(with_progress("abcd", 4, "<letters>")) == list("abcd")
+    texts = [bundle["text/plain"] for bundle in cell.shown]
+    assert cell.displays == 1
+    assert [text.split(",")[0] for text in texts[:-1]] == [
+        f"<letters>: {share} %" for share in (0, 25, 50, 75)
+    ]
+    assert texts[-1] == "<letters>: finished after 0 s"
+    first = cell.shown[1]["text/html"]
+    assert "&lt;letters&gt;: 25 %" in first
+    assert '<progress value="1" max="4"></progress>' in first
+    assert "<progress" not in cell.shown[-1]["text/html"]
+
+
+def test_a_notebook_counts_runs(monkeypatch):
+    cell = notebook(monkeypatch)
+    assert list(with_progress_and_rate("abc", 5, 2, "sweep", "runs")) == list("abc")
+    texts = [bundle["text/plain"] for bundle in cell.shown]
+    assert [text.split(",")[0] for text in texts] == [
+        "sweep: 3/5 runs",
+        "sweep: 4/5 runs",
+        "sweep: 5/5 runs",
+        "sweep: finished",
+    ]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_notebook_says_where_it_stopped(monkeypatch, error):
+    cell = notebook(monkeypatch)
+    items = with_progress("abcd", 4, "letters")
+    with pytest.raises(error):
+        raise_at(items, "c", error)
+    items.close()  # as happens where nobody holds the items any longer
+    assert cell.shown[-1]["text/plain"] == "letters: stopped at 50 % after 0 s"
+    assert list(with_progress("ab", 2, "more")) == ["a", "b"]  # the next one is shown
+    assert cell.displays == 2
+
+
+def raise_at(items, last, error):
+    for item in items:
+        if item == last:
+            raise error
+
+
+def test_a_quick_run_shows_nothing_in_a_notebook(monkeypatch):
+    cell = notebook(monkeypatch, patience=60.0)
+    train(MODEL, source(), START, **RULE)
+    assert cell.shown == []
+
+
+def test_a_notebook_is_not_updated_at_every_item(monkeypatch):
+    cell = notebook(monkeypatch)
+    monkeypatch.setattr("attndyn.runtime.progress.REFRESH", 60.0)
+    assert len(list(with_progress(range(1000), 1000, "numbers"))) == 1000
+    assert len(cell.shown) == 2  # the first and the last
+
+
+def test_ipython_in_a_terminal_is_no_notebook(monkeypatch):
+    screen = show(monkeypatch, terminal=False)
+    cell = notebook(monkeypatch, kernel=False)
+    assert list(with_progress("ab", 2, "letters")) == ["a", "b"]
+    assert cell.shown == []
+    assert screen.getvalue() == ""

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import refuse_wrong_order
 from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.line_charts import Line, LineChart
 from ...runtime.machine import one_thread
 from ...task import Task
 from ..ode import flow_times
@@ -91,6 +92,14 @@ class TaskLearningCurve(Displayed):
             )
         rows["error of the quadrature"] = f"at most {np.max(self.error):.1e}"
         return Summary("Losses along gradient flow of the read-out", rows)
+
+    def chart(self) -> LineChart:
+        """Both losses against flow time."""
+        lines = (
+            Line(self.flow_time, self.test_loss, "test law", "dashed"),
+            Line(self.flow_time, self.train_loss, "training law", "dotted"),
+        )
+        return LineChart(lines, "flow time", "loss", f"sequences {self.sequences:g}")
 
 
 def learning_curve_of_tasks(

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_choice, nonnegative_number
 from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.line_charts import Line, LineChart
 from .contours import (
     FEWER,
     NODES,
@@ -80,6 +81,21 @@ class LearningCurve(Displayed):
             "error of the quadrature": f"at most {np.max(self.error):.1e}",
         }
         return Summary("Errors along gradient flow of the read-out as D → ∞", rows)
+
+    def chart(self) -> LineChart | None:
+        """Both errors against θ; None where they are no curves over it, (T,) each."""
+        theta, icl, idg = (np.asarray(a) for a in (self.theta, self.icl, self.idg))
+        if (
+            not theta.ndim == icl.ndim == 1
+            or theta.size < 2
+            or theta.shape != icl.shape
+        ):
+            return None
+        lines = (
+            Line(theta, icl, "new tasks", "dashed"),
+            Line(theta, idg, "training tasks", "dotted"),
+        )
+        return LineChart(lines, "θ", "error", f"least on new tasks {icl.min():.4g}")
 
 
 def learning_curve(

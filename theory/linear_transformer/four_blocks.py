@@ -20,7 +20,8 @@ from ...models.attention import Merged
 from ...models.protocol import Parametrization, Weights, reads_query_token
 from ...runtime.arrays import BoolArray, FloatArray
 from ...runtime.checks import finite_array
-from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.display import Displayed, Summary, array_summary, change
+from ...runtime.line_charts import Line, LineChart
 from ...task import Task
 from ...teachers import Gaussian
 from ..ode import flow_times
@@ -79,6 +80,14 @@ class FourBlockFlow(Displayed):
             "held by (p1, q2)": array_summary((self.p1 * self.q2)[-1]),
         }
         return Summary("Flow of four blocks on modes", rows)
+
+    def chart(self) -> LineChart:
+        """The loss from each start, dashed, against flow time."""
+        starts = int(np.prod(self.loss.shape[1:]))
+        losses = self.loss.reshape(len(self.flow_time), starts).T
+        lines = [Line(self.flow_time, loss, style="dashed") for loss in losses]
+        caption = change(losses[0]) if len(losses) == 1 else f"{len(losses)} starts"
+        return LineChart(lines, "flow time", "loss", caption)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

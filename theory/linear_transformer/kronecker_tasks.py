@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from ...models.protocol import Parametrization, Weights
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import finite_array
-from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.display import Displayed, Summary, array_summary, change
+from ...runtime.line_charts import Line, LineChart
 from ...task import Task
 from ..call_order import require_task_first
 from ..moments.context_lengths import length_means
@@ -128,6 +129,11 @@ class KroneckerFlow(Displayed):
             "amplitude of the start": f"{self.amplitude:.6g}",
         }
         return Summary("Flow of one layer on Kronecker teachers", rows)
+
+    def chart(self) -> LineChart:
+        """The loss, dashed, against flow time."""
+        line = Line(self.flow_time, self.loss, style="dashed")
+        return LineChart((line,), "flow time", "loss", change(self.loss))
 
 
 class MergedEquivalent(NamedTuple):

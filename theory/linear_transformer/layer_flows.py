@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import finite_array
-from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.display import Displayed, Summary, array_summary, change
+from ...runtime.line_charts import Line, LineChart
 from ...task import Task
 from ..ode import flow_times, in_units, integrate
 from .layer_losses import (
@@ -52,6 +53,11 @@ class LayerFlow(Displayed):
         }
         formulas = {"equation": r"\dot\theta = -\tfrac12 \partial L/\partial\theta"}
         return Summary("Flow of one layer", rows, formulas)
+
+    def chart(self) -> LineChart:
+        """The loss, dashed, against flow time."""
+        line = Line(self.flow_time, self.loss, style="dashed")
+        return LineChart((line,), "flow time", "loss", change(self.loss))
 
 
 def layer_flow(

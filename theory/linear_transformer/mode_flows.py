@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_choice, finite_array
-from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.display import Displayed, Summary, array_summary, change
+from ...runtime.line_charts import Line, LineChart
 from ...task import Task
 from ..ode import flow_times
 from ..two_layer import two_layer_amplitudes
@@ -71,6 +72,14 @@ class ModeFlow(Displayed):
         return Summary(
             f"Flow of modes ({self.law})", rows, {"equation": formulas[self.law]}
         )
+
+    def chart(self) -> LineChart:
+        """The loss from each start, dashed, against flow time."""
+        starts = int(np.prod(self.loss.shape[1:]))
+        losses = self.loss.reshape(len(self.flow_time), starts).T
+        lines = [Line(self.flow_time, loss, style="dashed") for loss in losses]
+        caption = change(losses[0]) if len(losses) == 1 else f"{len(losses)} starts"
+        return LineChart(lines, "flow time", "loss", caption)
 
 
 def mode_flow(

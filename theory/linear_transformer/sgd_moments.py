@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike
 from ...models.protocol import Parametrization
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import finite_array, positive_number
-from ...runtime.display import Displayed, Summary, array_summary
+from ...runtime.display import Displayed, Summary, array_summary, change
+from ...runtime.line_charts import Line, LineChart
 from ...task import Task
 from .gradient_noise import NoiseMoments, moments_of_modes, noise_at, noise_moments
 from .layer_losses import (
@@ -63,6 +64,11 @@ class SgdMoments(Displayed):
             "mean loss": f"{self.loss[-1]:.8g}",
         }
         return Summary("Moments of online SGD on modes", rows)
+
+    def chart(self) -> LineChart:
+        """The mean loss, dashed, against steps."""
+        line = Line(self.steps, self.loss, style="dashed")
+        return LineChart((line,), "steps", "mean loss", change(self.loss, "mean loss"))
 
 
 def sgd_means(

@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...runtime.arrays import FloatArray
 from ...runtime.checks import check_shape, finite_array
-from ...runtime.display import Displayed, array_summary
+from ...runtime.display import Displayed, array_summary, change
 from ...runtime.files import AnyPath, as_path, read_arrays, write_atomically
+from ...runtime.line_charts import Line, LineChart
 from ...runtime.time_axis import draw_prediction
 from ..ode import flow_times
 
@@ -89,6 +90,12 @@ class HeadFlow(Displayed):
             "ω at the end": array_summary(self.omega[last]),
             "μ at the end": array_summary(self.mu[last]),
         }
+
+    def chart(self) -> LineChart:
+        """The loss, dashed, against flow time."""
+        line = Line(self.flow_time, self.loss, style="dashed")
+        order = np.argsort(self.flow_time, kind="stable")
+        return LineChart((line,), "flow time", "loss", change(self.loss[order]))
 
     def plot(
         self,

@@ -14,7 +14,15 @@ from .dynamics.conservation_laws import conserved_quantities
 from .dynamics.polynomial_equilibria import equilibria
 from .dynamics.reduction import Reduction, reduce
 from .formulas.latex_printer import as_equation, latex_equations
-from .formulas.typeset_results import TypesetResult, as_text, short_text, typeset
+from .formulas.typeset_results import (
+    MAX_FORMULAS,
+    MAX_TYPESET_PARTS,
+    TypesetResult,
+    as_text,
+    has_at_most,
+    short_text,
+    typeset,
+)
 from .loss.population_losses import (
     CONVENTION,
     Block,
@@ -98,6 +106,33 @@ class Derivation(TypesetResult):
         rates = {f"d {weight}/dt": rate for weight, rate in self.flow.items()}
         return formulas | typeset(rates, self.weights)
 
+    def _repr_html_(self) -> str | None:
+        """Of long formulas the table that says how long they are; else nothing, as `_repr_latex_` has them."""
+        return super()._repr_html_() if self._is_long else None
+
+    def _repr_latex_(self) -> str | None:
+        """Loss and flow in LaTeX; a front end shows HTML where it is given both, so it is given one of the two."""
+        if self._is_long:
+            return None
+        loss, flow = self._blocks()
+        return f"$$\\begin{{gathered}}\n{loss} \\\\[1ex]\n{flow}\n\\end{{gathered}}$$"
+
+    @cached_property
+    def _is_long(self) -> bool:
+        """Whether some formula is too long to be typeset, or there are too many."""
+        if self.loss.is_long or len(self.weights) > MAX_FORMULAS:
+            return True
+        formulas = [self.loss.expression, *self.flow.values()]
+        return not all(has_at_most(each, MAX_TYPESET_PARTS) for each in formulas)
+
+    def _blocks(self) -> tuple[str, str]:
+        """The loss and the flow, an aligned block each."""
+        loss = {sp.Symbol("L"): self.loss.expression}
+        return (
+            latex_equations(loss, self.weights, rates=False),
+            latex_equations(self.flow, self.weights),
+        )
+
     def latex(self) -> str:
         r"""Loss and flow as aligned blocks (amsmath), each an equation of its own.
 
@@ -108,14 +143,7 @@ class Derivation(TypesetResult):
         \begin{aligned}
         L
         """
-        loss = {sp.Symbol("L"): self.loss.expression}
-        return "\n\n".join(
-            as_equation(block)
-            for block in (
-                latex_equations(loss, self.weights, rates=False),
-                latex_equations(self.flow, self.weights),
-            )
-        )
+        return "\n\n".join(as_equation(block) for block in self._blocks())
 
     def to_dict(self) -> dict[str, object]:
         """Model, block, weights, parameters, loss and flow, expressions as text."""

@@ -36,7 +36,7 @@ def test_every_claim_and_paper_shows_itself_on_one_screen():
 )
 def test_evidence_shows_itself_on_one_screen(value):
     assert fits_one_screen(value)
-    assert value._repr_html_().startswith("<table>")
+    assert "<table>" in value._repr_html_()
 
 
 def test_evidence_says_whether_it_agrees_and_what_it_leaves():

@@ -59,6 +59,7 @@ CHANGED = {
     "simulate/descent/gradient_flow.py": set(),
     "simulate/descent/batched_kernels.py": set(),
     "runtime/display.py": set(),
+    "runtime/line_charts.py": set(),
     "runtime/progress.py": set(),
 }
 

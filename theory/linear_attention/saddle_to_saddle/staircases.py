@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from ....models.attention import Separate
 from ....models.protocol import Parametrization, Weights
 from ....runtime.arrays import FloatArray
-from ....runtime.display import Displayed, Summary
+from ....runtime.display import Displayed, Summary, change
 from ....runtime.files import AnyPath
+from ....runtime.line_charts import Line, LineChart
 from ....runtime.time_axis import draw_losses, line_style
 from ....task import Task
 from ...call_order import require_task_first
@@ -111,6 +112,15 @@ class Staircase(Displayed):
             total = len(self.exit_times)
             rows["never left"] = f"{never} of {total} greedy plateaus"
         return Summary(title, rows)
+
+    def chart(self) -> LineChart:
+        """The plateaus, dashed, from drop to drop; the last one goes on for a fifth of the time."""
+        ends = [0.0, *self.drop_times]
+        edges = np.array([*ends, 1.2 * ends[-1] or 1.0])
+        line = Line(
+            np.repeat(edges, 2)[1:-1], np.repeat(self.plateaus, 2), style="dashed"
+        )
+        return LineChart((line,), "flow time", "loss", change(self.plateaus))
 
     def _verdict_in_words(self) -> str:
         if self.verdict == DETERMINED:

@@ -29,7 +29,7 @@ class TypesetResult(Displayed):
         """Row of the summary → LaTeX."""
         return {}
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         return replace(self.summary(), formulas=self.formulas()).as_html()
 
 
