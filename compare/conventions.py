@@ -15,7 +15,9 @@ from ..task import Task
 from ..teachers import law_identity
 from ..theory import TimeCourse
 from ..theory.softmax_attention import ReducedFlow
+from .error_curves import ErrorCurve
 from .loss_curves import LossCurve
+from .runs_on_new_tasks import EXACT_TEST_ERROR
 
 # Numbers of a task are written once in doubles and once as fractions: they agree to rounding.
 _ROUNDING = 1e-9
@@ -28,7 +30,7 @@ def notes_on_conventions(curve: LossCurve, run: Trajectory) -> tuple[str, ...]:
 
     Compared are the task (D, N, noise and all else), and of the model its kind, softmax, the number of heads, whether
     the query's own token is among the keys, and the divisors; of a reduced flow the metric, which the model decides;
-    and weight decay.
+    and weight decay. Of an `ErrorCurve` the task is that which it is tested on, as of a run by `error_along_run`.
 
     >>> from attndyn import Merged
     >>> from attndyn.simulate import initial_weights, sample, train
@@ -47,18 +49,27 @@ was trained with
     differences: list[Difference] = []
     if curve_task is not None and run_task is not None:
         differences += task_differences(curve_task, run_task)
+    if run_task is not None:
+        differences += _dimension_differences(stated, run_task)
     if curve_task is not None and run_model is not None and not differences:
         differences += _model_differences(curve, stated, run_model, curve_task)
     differences += _decay_differences(stated, run)
     if differences:
         words = differences[0].in_words("the curve", "the run")
-        raise ValueError(
-            f"{words}: compute the curve with what the run was trained with"
-        )
+        raise ValueError(f"{words}: {_way_out(curve)}")
+    if isinstance(curve, ErrorCurve):
+        return _notes_on_errors(curve_task, run_task, run)
     notes = _not_compared(curve_task, run_task, run_model)
     if isinstance(curve, ReducedFlow) and isinstance(run_model, BuiltIn):
         notes += _notes_on_reduced_flow(curve, run, run_model)
     return notes
+
+
+def _way_out(curve: LossCurve) -> str:
+    """What to do where curve and run differ."""
+    if isinstance(curve, ErrorCurve):
+        return "test both on the same tasks, the run by error_along_run or readout_run"
+    return "compute the curve with what the run was trained with"
 
 
 def stated_task_of(settings: Mapping[str, Any]) -> Task | None:
@@ -169,6 +180,33 @@ def _differences_of_reduced_flow(
         for name, values in pairs.items()
         if values[0] != values[1]
     )
+
+
+def _dimension_differences(
+    stated: Mapping[str, Any], task: Task
+) -> tuple[Difference, ...]:
+    """The dimension of a curve of the limit D → ∞, whose times it decides, where it is not that of the run's task."""
+    own = stated.get("dimension", task.dimension)
+    if own == task.dimension:
+        return ()
+    return (Difference("dimension", own, task.dimension),)
+
+
+def _notes_on_errors(
+    curve_task: Task | None, run_task: Task | None, run: Trajectory
+) -> tuple[str, ...]:
+    """What is not known to be the same error: the tasks that it is on, and whether the run's loss is one at all."""
+    notes = []
+    if curve_task is None:
+        notes.append("the curve does not state its task, which was not compared")
+    elif run_task is None:
+        notes.append("the run does not state its task, which was not compared")
+    if run.settings.get("loss") != EXACT_TEST_ERROR:
+        notes.append(
+            "the loss of the run is that on what it was trained on, which on drawn data is no error on new prompts: "
+            "error_along_run has that"
+        )
+    return tuple(notes)
 
 
 def _decay_differences(

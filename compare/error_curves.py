@@ -19,6 +19,7 @@ from ..runtime.files import (
 )
 from ..runtime.line_charts import Line, LineChart
 from ..runtime.time_axis import draw_prediction
+from ..task import Task, stated_task
 from ..theory.asymptotics import LearningCurve, TaskLearningCurve
 from .training_errors import TrainingErrors
 
@@ -34,7 +35,8 @@ _WITHOUT_STEPS = "an error curve knows no learning rate, so no steps: draw the r
 class ErrorCurve(Displayed):
     """A predicted error `loss` (T,) against `flow_time` (T,), in units of y²; `tasks` says which tasks it is tested on.
 
-    `source` says what predicts it. `settings` hold the "task", where the prediction states one.
+    `source` says what predicts it. `settings` hold the "task" that it is tested on, as far as a file can, or in the
+    limit D → ∞ the "dimension" of the run.
     """
 
     flow_time: FloatArray
@@ -83,10 +85,12 @@ class ErrorCurve(Displayed):
 
     def summary(self) -> Summary:
         """The first, the least and the last error on one screen."""
+        by_time = np.argsort(self.flow_time, kind="stable")
+        first, last = self.loss[by_time[0]], self.loss[by_time[-1]]
         rows = {
             "flow time": array_summary(self.flow_time),
             "tested on": self.tasks,
-            "error": f"{self.loss[0]:.6g} → {self.loss[-1]:.6g}, least {self.loss.min():.6g}",
+            "error": f"{first:.6g} → {last:.6g}, least {self.loss.min():.6g}",
         }
         return Summary(f"Predicted error: {self.source}", rows)
 
@@ -145,23 +149,31 @@ def error_curve(
         )
         errors = prediction.icl if is_new else prediction.idg
         times = np.asarray(prediction.theta * float(D) ** 3)
-        return ErrorCurve(times, errors, tasks, "limit D → ∞")
+        return ErrorCurve(times, errors, tasks, "limit D → ∞", {"dimension": D})
     if dimension is not None:
         raise ValueError(
             "dimension belongs to a learning curve of the limit D → ∞: leave it out, this prediction has its own"
         )
     if isinstance(prediction, TaskLearningCurve):
         loss = prediction.test_loss if is_new else prediction.train_loss
-        return ErrorCurve(
-            prediction.flow_time, loss, tasks, "equivalent of these tasks"
-        )
+        tested = prediction.test_task if is_new else prediction.train_task
+        source = "equivalent of these tasks"
+        return ErrorCurve(prediction.flow_time, loss, tasks, source, _settings(tested))
     if isinstance(prediction, TrainingErrors):
         loss = prediction.icl if is_new else prediction.idg
-        return ErrorCurve(prediction.flow_time, loss, tasks, "growing mode")
+        tested = prediction.new_tasks if is_new else prediction.task
+        settings = _settings(tested)
+        return ErrorCurve(prediction.flow_time, loss, tasks, "growing mode", settings)
     raise TypeError(
         "error_curve takes what learning_curve, learning_curve_of_tasks or errors_along_training returns, "
         f"not {type(prediction).__name__}"
     )
+
+
+def _settings(task: Task | None) -> dict[str, Any]:
+    """The task that a curve is tested on; nothing for several pools, and for a law that no file can hold."""
+    stated = None if task is None else stated_task(task)
+    return {} if stated is None else {"task": stated}
 
 
 def _dimension_of_limit(dimension: int | None) -> int:

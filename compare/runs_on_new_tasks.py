@@ -4,21 +4,27 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from ..models.built_in import BuiltIn
 from ..models.protocol import Parametrization
+from ..models.stated_models import model_differences, stated_model
 from ..runtime.checks import finite_array, refuse_wrong_order
 from ..simulate import Trajectory, evaluate, exact_risk
-from ..task import Task
+from ..task import Task, stated_task
 from ..theory.ode import flow_times
 from .exact_statistics import population_statistics
+
+EXACT_TEST_ERROR = "exact test error"
+"""What the setting "loss" says of these runs."""
 
 
 def error_along_run(model: Parametrization, run: Trajectory, task: Task) -> Trajectory:
     """The run at its stored weights, with the exact error on a task in place of the loss that it was trained on.
 
     On the pool of the training tasks that is the in-distribution error, on the law of new tasks the in-context error.
-    `model` is that of the run: linear attention, with all of its weights. The result is in flow time. ValueError for
-    softmax, for a run without stored weights or without a flow time, for other weights than the model's, and for a
-    task whose moments are not known.
+    `model` is that of the run: linear attention, with all of its weights. The result is in flow time, and its settings
+    hold the task that was trained on as "trained_on". ValueError for softmax, for a run without stored weights or
+    without a flow time, for another model than a run states, for other weights than the model's, and for a task whose
+    moments are not known.
 
     >>> from attndyn import Merged
     >>> from attndyn.simulate import initial_weights, sample, train
@@ -37,12 +43,28 @@ def error_along_run(model: Parametrization, run: Trajectory, task: Task) -> Traj
         and isinstance(task, Task)
     )
     refuse_wrong_order("error_along_run(model, run, task)", in_order, model, run, task)
+    _refuse_other_model(model, run, task.dimension)
     # All features: trained on finite data, weights leave the restricted block.
     statistics = population_statistics(task, model, block="full")
     times = run.weight_flow_time
-    return _tested(
-        times, evaluate(model, statistics, run), run.weights, task, run.settings
-    )
+    # In flow time there is no learning rate left.
+    settings = {k: v for k, v in run.settings.items() if k != "learning_rate"}
+    if "task" in settings:
+        settings.setdefault("trained_on", settings["task"])
+    return _tested(times, evaluate(model, statistics, run), run.weights, task, settings)
+
+
+def _refuse_other_model(
+    model: Parametrization, run: Trajectory, dimension: int
+) -> None:
+    """ValueError where the run states a model that reads the same weights in another way."""
+    stated = stated_model(run.settings)
+    if stated is None or not isinstance(model, BuiltIn):
+        return
+    differences = model_differences(model, stated, dimension)
+    if differences:
+        words = differences[0].in_words("the model", "the run")
+        raise ValueError(f"{words}: pass the model that was trained")
 
 
 def readout_run(flow_time: ArrayLike, M: ArrayLike, task: Task) -> Trajectory:
@@ -57,6 +79,9 @@ def readout_run(flow_time: ArrayLike, M: ArrayLike, task: Task) -> Trajectory:
     >>> readout_run(times, readout_flow(sample(task, sequences=400), times), task).loss.shape
     (3,)
     """
+    refuse_wrong_order(
+        "readout_run(flow_time, M, task)", isinstance(task, Task), flow_time, M, task
+    )
     times = flow_times(flow_time)
     D = task.dimension
     maps = finite_array(M, "M", "(T, D, D)", "(T, E, D)", T=len(times), D=D, E=D + 1)
@@ -74,6 +99,6 @@ def _tested(
         weight_time=times,
         weights=weights,
         learning_rate=None,
-        settings=settings | {"task": task.to_dict(), "loss": "exact test error"},
+        settings=settings | {"task": stated_task(task), "loss": EXACT_TEST_ERROR},
         unit="flow_time",
     )

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from ..models.attention import Merged
 from ..runtime.arrays import FloatArray
-from ..runtime.checks import positive_number
+from ..runtime.checks import positive_number, refuse_wrong_order
 from ..runtime.display import Displayed, Summary, array_summary
 from ..runtime.line_charts import Line, LineChart
 from ..task import Task
@@ -22,13 +22,16 @@ from ..theory.ode import flow_times
 class TrainingErrors(Displayed):
     """Losses (T,) at `flow_time` (T,): `icl` on new tasks, `idg` on the tasks that were trained on.
 
-    Both hold the query's noise. `maps` (T, D, D) are the effective maps M, whose losses they are.
+    Both hold the query's noise. `maps` (T, D, D) are the effective maps M, whose losses they are. `task` was trained
+    on, and `new_tasks` has the law of the new tasks.
     """
 
     flow_time: FloatArray
     icl: FloatArray
     idg: FloatArray
     maps: FloatArray
+    task: Task
+    new_tasks: Task
 
     def to_dict(self) -> dict[str, Any]:
         """The times, losses and maps as lists."""
@@ -38,10 +41,13 @@ class TrainingErrors(Displayed):
     def summary(self) -> Summary:
         """The first, the least and the last loss of both kinds."""
         rows = {"flow time": array_summary(self.flow_time)}
-        for label, values in (("new tasks", self.icl), ("training tasks", self.idg)):
+        by_time = np.argsort(self.flow_time, kind="stable")
+        times = self.flow_time[by_time]
+        for label, losses in (("new tasks", self.icl), ("training tasks", self.idg)):
+            values = losses[by_time]
             least = int(np.argmin(values))
             rows[f"loss on {label}"] = (
-                f"{values[0]:.6g} → {values[-1]:.6g}, least {values[least]:.6g} at t = {self.flow_time[least]:.6g}"
+                f"{values[0]:.6g} → {values[-1]:.6g}, least {values[least]:.6g} at t = {times[least]:.6g}"
             )
         return Summary("Errors along the training of merged attention", rows)
 
@@ -73,6 +79,9 @@ def errors_along_training(
     >>> bool(result.idg[-1] < result.icl[-1])
     True
     """
+    in_order = isinstance(task, Task) and isinstance(new_tasks, Task)
+    call = "errors_along_training(task, new_tasks, flow_time, start)"
+    refuse_wrong_order(call, in_order, task, new_tasks, flow_time, start)
     w0 = positive_number(start, "start")
     model = Merged(heads=1)
     trained = invariant_population(task, model)
@@ -85,4 +94,11 @@ def errors_along_training(
     B = np.asarray(trained.B)
     s, U = matrix_amplitudes(trained, times, w0, w0 * B / np.linalg.norm(B))
     maps = np.asarray(s[:, None, None] * U)
-    return TrainingErrors(times, tested.loss(maps), trained.loss(maps), maps)
+    return TrainingErrors(
+        flow_time=times,
+        icl=tested.loss(maps),
+        idg=trained.loss(maps),
+        maps=maps,
+        task=task,
+        new_tasks=new_tasks,
+    )

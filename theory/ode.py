@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..runtime.arrays import FloatArray
-from ..runtime.checks import check_shape
+from ..runtime.checks import real_array
 from ..runtime.machine import one_thread
 
 Field = Callable[[FloatArray], FloatArray]
@@ -48,8 +48,7 @@ class Stop:
 
 def flow_times(values: ArrayLike) -> FloatArray:
     """Flow times as an array (T,); ValueError unless they are finite, zero or more, and one-dimensional."""
-    array = np.asarray(values, dtype=np.float64)
-    check_shape(array, "flow_time", "()", "(T,)")
+    array = real_array(values, "flow_time", "()", "(T,)")
     times = np.atleast_1d(array)
     if not np.all(np.isfinite(times)) or np.any(times < 0):
         raise ValueError(

@@ -60,7 +60,8 @@ class TaskLearningCurve(Displayed):
 
     `train_loss` is that on fresh prompts of the training law (in distribution), `test_loss` that on the test law, and
     `error` by how much they may be wrong through the number of nodes. Over several drawn pools of tasks all are means,
-    and `train_spread` and `test_spread` (T,) standard deviations over the pools. `sequences` is P.
+    and `train_spread` and `test_spread` (T,) standard deviations over the pools. `sequences` is P. `train_task` and
+    `test_task` have the two laws; over several pools there is no one training task.
     """
 
     flow_time: FloatArray
@@ -71,6 +72,8 @@ class TaskLearningCurve(Displayed):
     test_spread: FloatArray
     pools: int
     sequences: float
+    train_task: Task | None
+    test_task: Task
 
     def to_dict(self) -> dict[str, Any]:
         """The series as lists, and the two numbers."""
@@ -86,7 +89,9 @@ class TaskLearningCurve(Displayed):
             "sequences": f"{self.sequences:g}",
             "pools of tasks": self.pools,
         }
-        for name, values in (("train", self.train_loss), ("test", self.test_loss)):
+        by_time = np.argsort(self.flow_time, kind="stable")
+        for name, losses in (("train", self.train_loss), ("test", self.test_loss)):
+            values = losses[by_time]
             rows[f"{name} loss"] = (
                 f"{values[0]:.6g} → {values[-1]:.6g}, least {values.min():.6g}"
             )
@@ -164,6 +169,8 @@ def learning_curve_of_tasks(
         test_spread=spread[1],
         pools=len(laws),
         sequences=fit.P,
+        train_task=train_task if tasks is None else None,
+        test_task=test_task,
     )
 
 
