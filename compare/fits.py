@@ -14,10 +14,14 @@ from ..simulate import exact_risk, ridge_fit, sample_summaries
 from ..task import Task
 from ..teachers import Pool
 from ..theory.asymptotics import Equivalent
-from ..theory.asymptotics.equivalents import with_teachers
+from ..theory.asymptotics.equivalents import refuse_other_dimension, with_teachers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_ROUNDING = 1e-14
+"""Relative error of a loss by rounding, some tens of times the rounding of one number."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +80,8 @@ def fit_errors(
 
     `new` is the law of new tasks, and the other settings are those of `ridge_fit`; with `tasks` k each data set has a
     pool of its own of k tasks of `training`, every one equally often as far as P allows. Data sets of all P share their
-    seeds, `seed` and on. ValueError for fewer than two data sets, and as `sample_summaries` and `ridge_fit`.
+    seeds, `seed` and on. ValueError for fewer than two data sets, for no number of sequences, for tasks of different D,
+    and as `sample_summaries` and `ridge_fit`.
 
     >>> from attndyn.teachers import Sphere
     >>> law = Task([1 / 6] * 6, teachers=Sphere(6), context_length=12, noise_variance=0.1)
@@ -85,25 +90,34 @@ def fit_errors(
     """
     in_order = isinstance(training, Task) and isinstance(new, Task)
     refuse_wrong_order("fit_errors(training, new, sequences)", in_order, training, new)
-    if np.ndim(sequences) != 1:
-        raise ValueError(
-            f"sequences must be a list of numbers such as [60, 120], not {sequences!r}"
-        )
+    refuse_other_dimension(training, new)
+    sizes = _numbers_of_sequences(sequences)
+    k = None if tasks is None else whole_number(tasks, "tasks")
     count = whole_number(repeats, "repeats", least=2)
     first = whole_number(seed, "seed", least=0)
-    errors = np.empty((2, len(sequences), count))
-    for p, P in enumerate(sequences):
+    errors = np.empty((2, len(sizes), count))
+    for p, P in enumerate(sizes):
         for r in range(count):
             task, balanced = training, False
-            if tasks is not None:
-                pool = Pool.from_recipe(training.teachers, tasks, first + r)
+            if k is not None:
+                pool = Pool.from_recipe(training.teachers, k, first + r)
                 task, balanced = with_teachers(training, pool), True
             data = sample_summaries(task, P, first + r, balanced=balanced)
             M = ridge_fit(
                 data, ridge=ridge, label_row=label_row, label_weight=label_weight
             )
             errors[:, p, r] = exact_risk(new, M), exact_risk(task, M)
-    return FitErrors(np.asarray(sequences, dtype=np.float64), *errors)
+    return FitErrors(np.array(sizes, dtype=np.float64), *errors)
+
+
+def _numbers_of_sequences(sequences: Sequence[int]) -> list[int]:
+    """P of each fit; ValueError for what is no list of whole numbers, and for an empty one."""
+    is_list = isinstance(sequences, list | tuple | range | np.ndarray)
+    if not is_list or len(sequences) == 0:
+        raise ValueError(
+            f"sequences must be a list of numbers such as [60, 120], not {sequences!r}"
+        )
+    return [whole_number(P, "each of sequences") for P in sequences]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -181,11 +195,16 @@ class FitOverlay(Displayed):
 
 
 def overlay_of_fits(predictions: Sequence[Equivalent], fits: FitErrors) -> FitOverlay:
-    """The equivalents, one for each number of sequences of the fits, over the fits; ValueError for another number."""
-    if len(predictions) != len(fits.sequences):
+    """The equivalents, one for each number of sequences of the fits, over the fits; ValueError for other numbers."""
+    predicted_at = [each.sequences for each in predictions]
+    if predicted_at != fits.sequences.tolist():
+        needed, given = (
+            ", ".join(f"{P:g}" for P in numbers) or "none"
+            for numbers in (fits.sequences, predicted_at)
+        )
         raise ValueError(
-            f"an overlay of fits needs one prediction for each number of sequences, {len(fits.sequences)}, not "
-            f"{len(predictions)}"
+            "an overlay of fits needs one prediction for each of their numbers of sequences, in their order: "
+            f"{needed}, not {given}"
         )
     icl = np.array([each.test_loss for each in predictions])
     idg = np.array([each.train_loss for each in predictions])
@@ -205,9 +224,13 @@ def _distance(
     predicted: FloatArray, error: FloatArray, fitted: FloatArray
 ) -> FloatArray:
     """(predicted − mean) in standard errors of both, (S,)."""
-    return np.asarray(
-        (predicted - fitted.mean(axis=1)) / np.hypot(error, _standard_error(fitted))
-    )
+    mean = fitted.mean(axis=1)
+    # Where all fits agree to rounding, as under an endless ridge, rounding is the error.
+    rounding = _ROUNDING * np.maximum(np.abs(predicted), np.abs(mean))
+    both = np.maximum(np.hypot(error, _standard_error(fitted)), rounding)
+    difference = predicted - mean
+    z = np.zeros_like(mean)
+    return np.asarray(np.divide(difference, both, out=z, where=both > 0))
 
 
 def _standard_error(fitted: FloatArray) -> FloatArray:

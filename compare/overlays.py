@@ -233,9 +233,14 @@ def overlay(curve: Sequence[Equivalent], run: FitErrors) -> FitOverlay:
     """Equivalents over ridge fits."""
 
 
+@typing.overload
+def overlay(curve: FitErrors, run: Sequence[Equivalent]) -> FitOverlay:
+    """The same in the other order."""
+
+
 def overlay(
-    curve: LossCurve | Trajectory | Sequence[Equivalent],
-    run: Trajectory | LossCurve | FitErrors,
+    curve: LossCurve | Trajectory | Sequence[Equivalent] | FitErrors,
+    run: Trajectory | LossCurve | FitErrors | Sequence[Equivalent],
 ) -> Overlay | FitOverlay:
     """The `Overlay` of a predicted curve and a run, in either order, at the times of the run that the curve covers.
 
@@ -259,6 +264,8 @@ def overlay(
     """
     if isinstance(run, FitErrors):
         return overlay_of_fits(_equivalents(curve), run)
+    if isinstance(curve, FitErrors):
+        return overlay_of_fits(_equivalents(run), curve)
     theory, simulation = _theory_and_simulation(curve, run)
     refuse_other_outputs(simulation, _outputs_of_curve(theory), "the curve is")
     notes = notes_on_conventions(theory, simulation)

@@ -1,12 +1,14 @@
 """Predicted errors over ridge fits: the distances of the right prediction are standard normal, others are rejected."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from attndyn import Task
 from attndyn.compare import fit_errors, overlay
 from attndyn.simulate import exact_risk, ridge_fit, sample_summaries
-from attndyn.teachers import Sphere
+from attndyn.teachers import Pool, Sphere
 from attndyn.theory.asymptotics import deterministic_equivalent, errors
 
 D, N = 10, 100
@@ -66,20 +68,41 @@ def test_it_shows_and_draws_itself(fits, predictions):
 
 
 def test_what_does_not_fit_together_is_refused(fits, predictions):
-    with pytest.raises(
-        ValueError, match="one prediction for each number of sequences, 2, not 1"
-    ):
-        overlay(predictions[:1], fits)
+    for wrong, given in ((predictions[:1], "1000"), (predictions[::-1], "2000, 1000")):
+        with pytest.raises(
+            ValueError, match=f"in their order: 1000, 2000, not {given}"
+        ):
+            overlay(wrong, fits)
     with pytest.raises(TypeError, match="not Equivalent"):
         overlay(predictions[0], fits)
     with pytest.raises(TypeError, match="call fit_errors"):
         fit_errors(LAW, [100], LAW)
     with pytest.raises(ValueError, match="repeats"):
         fit_errors(LAW, LAW, [100], repeats=1)
+    with pytest.raises(ValueError, match="the test task D = 2"):
+        fit_errors(LAW, Task([1, 1], context_length=4), [100])
+    with pytest.raises(ValueError, match="tasks must be a whole number"):
+        fit_errors(LAW, LAW, [100], tasks=0)
 
 
-@pytest.mark.parametrize("sequences", [60, None, [[60]]])
+def test_fits_and_predictions_come_in_either_order(fits, predictions):
+    over = overlay(fits, predictions)
+    np.testing.assert_array_equal(over.z_icl, overlay(predictions, fits).z_icl)
+
+
+@pytest.mark.parametrize("labels", [0.0, 1.0])
+def test_fits_that_all_agree_are_compared_to_rounding(labels):
+    """Without labels, or under an endless ridge, no data set differs from another."""
+    law = Task([1, 1], teachers=Pool([[labels, 0]]), context_length=4)
+    fits = fit_errors(law, law, [20], ridge=1e300, repeats=3)
+    equal = deterministic_equivalent(law, law, 20, ridge=1e300)
+    assert abs(overlay([equal], fits).z_icl[0]) <= 1
+    other = replace(equal, test_loss=equal.test_loss + 1e-9)
+    assert abs(overlay([other], fits).z_icl[0]) > 1e3
+
+
+@pytest.mark.parametrize("sequences", [60, None, "60", [], [[60]], [60.0]])
 def test_sequences_that_are_no_list_are_refused(sequences):
     law = Task([1, 1], context_length=4)
-    with pytest.raises(ValueError, match="sequences must be a list"):
+    with pytest.raises(ValueError, match="sequences must be a"):
         fit_errors(law, law, sequences)

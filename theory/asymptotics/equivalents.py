@@ -58,7 +58,8 @@ class Equivalent(Displayed):
     `train_loss` is that on fresh prompts of the training law (in distribution), `test_loss` that on the test law, `gap`
     = test_loss − train_loss; `xi` is the effective ridge and `gamma` the share γ of the loss that is variance. Over
     several drawn pools of tasks all are means, and `…_spread` standard deviations over the pools: those of data sets
-    are larger by the scatter of the sequences. `map` is the mean map M̄ (E, D), None for several pools.
+    are larger by the scatter of the sequences. `map` is the mean map M̄ (E, D), None for several pools; `sequences` is
+    P.
     """
 
     train_loss: float
@@ -66,6 +67,7 @@ class Equivalent(Displayed):
     gap: float
     xi: float
     gamma: float
+    sequences: float
     train_spread: float = 0.0
     test_spread: float = 0.0
     gap_spread: float = 0.0
@@ -74,14 +76,14 @@ class Equivalent(Displayed):
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers, and the map as lists."""
-        names = ("train_loss", "test_loss", "gap", "xi", "gamma")
+        names = ("train_loss", "test_loss", "gap", "xi", "gamma", "sequences")
         spreads = ("train_spread", "test_spread", "gap_spread", "pools")
         numbers = {name: getattr(self, name) for name in (*names, *spreads)}
         return numbers | {"map": None if self.map is None else self.map.tolist()}
 
     def summary(self) -> Summary:
         """The losses on one screen."""
-        rows: dict[str, object] = {}
+        rows: dict[str, object] = {"sequences": f"{self.sequences:g}"}
         for name in ("train", "test", "gap"):
             value = self.gap if name == "gap" else getattr(self, f"{name}_loss")
             spread = getattr(self, f"{name}_spread")
@@ -274,6 +276,7 @@ def _finite_equivalent(task: Task, test: ReadoutMoments, fit: Fit) -> Equivalent
         gap=test_loss - train_loss,
         xi=mean.ξ,
         gamma=mean.γ,
+        sequences=fit.P,
         map=unit[:, None] * mean.M,
     )
 
@@ -437,6 +440,7 @@ def _mean_equivalent(drawn: list[Equivalent]) -> Equivalent:
         gap=gap.mean,
         xi=_over_pools([one.xi for one in drawn]).mean,
         gamma=_over_pools([one.gamma for one in drawn]).mean,
+        sequences=drawn[0].sequences,
         train_spread=train.spread,
         test_spread=test.spread,
         gap_spread=gap.spread,
