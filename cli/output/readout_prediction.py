@@ -11,16 +11,20 @@ from .files import format_named
 from .tables import print_rows
 
 _LEFT_OUT = ("test_alpha", "quadrature_error")
-"""Columns that a file has and the terminal has no room for, where they repeat another or are tiny."""
+"""Columns that a file has and the terminal has no room for: they repeat another, or are said in a sentence."""
 
 
 def print_readout(prediction: ReadoutPrediction, written: Path | None) -> None:
     """Print a row for each set of parameters, or the name of the file that has them."""
     if written is not None:
-        print(f"{named(written)}: {len(prediction.icl)} sets of parameters")
+        count = len(prediction.icl)
+        print(f"{named(written)}: {count} set{'s' if count > 1 else ''} of parameters")
         return
     print("errors as D → ∞: icl on new tasks, idg on training tasks, gap = icl - idg;")
     print("bayes is the least error of any predictor on new tasks")
+    if prediction.quadrature_error is not None:
+        largest = prediction.quadrature_error.max()
+        print(f"icl, idg and gap are accurate to {largest:.0e}, by the quadrature")
     columns = prediction.columns
     same_context = (columns["test_alpha"] == columns["alpha"]).all()
     shown = {

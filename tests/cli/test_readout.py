@@ -44,6 +44,9 @@ def test_infinite_ratios_are_valid_json(call):
     assert found["kappa"] == [0.5, "inf"]
     assert found["gap"][0] == pytest.approx(0.5000471200, abs=1e-10)
     assert "inf" in call(*options)
+    options = ["--tau", "2", "--alpha", "inf", "--kappa", "2"]
+    assert json.loads(call(*options, "--json"))["icl"] == [0.0]
+    assert "e-" not in call(*options)
 
 
 def test_gradient_flow_in_a_file(call, tmp_path):
@@ -58,7 +61,9 @@ def test_gradient_flow_in_a_file(call, tmp_path):
     assert [float(row["icl"]) for row in rows] == known.icl.tolist()
     assert [float(row["theta"]) for row in rows] == [0.1, 1.0, 10.0]
     assert {row["test_alpha"] for row in rows} == {"4.0"}
-    assert "test" in call(*options)
+    text = call(*options)
+    assert "test" in text
+    assert f"accurate to {known.error.max():.0e}" in text
     json_path = tmp_path / "learning.json"
     call(*options, "--out", str(json_path))
     stored = json.loads(json_path.read_text(encoding="utf-8"))

@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...runtime.arrays import FloatArray
+from ...runtime.arrays import BoolArray, FloatArray
 from ...runtime.display import Displayed, Summary, array_summary
 from .parameters import broadcast, positive, zero_or_more
 
 _SMALLEST_X = 1e-100
 """What stands for x = 0, an infinite context: errors differ by O(√x), which no double shows."""
+
+_LONGER = 1e-4
+"""By which x is made smaller to see what vanishes with it: √x by a factor of 100, and x² is a number still."""
 
 _RELATIVE_STEP = 1e-14
 """Newton steps of log ξ below this are rounding."""
@@ -92,19 +95,54 @@ def errors(
             "test_alpha": alpha if test_alpha is None else test_alpha,
         }
     )
-    # What overflows is refused below.
-    with np.errstate(all="ignore"):
+    values = _finite_values(point)
+    is_infinite = point.x <= _SMALLEST_X
+    if np.any(is_infinite):
+        values = _without_vanishing(values, point, is_infinite)
+    return Errors(*(value[()] for value in values))
+
+
+class _Values(NamedTuple):
+    """The results of `errors` as arrays."""
+
+    icl: FloatArray
+    idg: FloatArray
+    gap: FloatArray
+    ξ: FloatArray
+
+
+def _finite_values(point: "_Point") -> _Values:
+    """The errors; ValueError where they overflow."""
+    with np.errstate(all="ignore"):  # what overflows is refused
         ξ = _effective_ridge(point)
         traces = _traces(point, ξ)
         idg, denominator = _training_error(point, ξ, traces)
         icl = _new_task_error(point, traces, idg)
         gap = _gap(point, traces, idg)
-    values = [icl, idg, gap, ξ, denominator]
-    if not all(np.all(np.isfinite(value)) for value in values):
+    values = _Values(icl, idg, gap, ξ)
+    if not all(np.all(np.isfinite(value)) for value in (*values, denominator)):
         raise ValueError(
             "these parameters are too large or too small for doubles: pass ones nearer to 1"
         )
-    return Errors(icl[()], idg[()], gap[()], ξ[()])
+    return values
+
+
+def _without_vanishing(
+    values: _Values, point: "_Point", is_infinite: BoolArray
+) -> _Values:
+    """The values of an infinite context, where 0 stands for what goes to 0 with x."""
+    longer = _finite_values(point._replace(x=point.x * _LONGER))
+    # What stays at a smaller x is there at x = 0.
+    vanishes = (
+        is_infinite & (other < value / 2)
+        for other, value in zip(longer, values, strict=True)
+    )
+    return _Values(
+        *(
+            np.where(gone, 0.0, value)
+            for gone, value in zip(vanishes, values, strict=True)
+        )
+    )
 
 
 def bayes_error(*, alpha: ArrayLike, noise: ArrayLike) -> FloatArray:

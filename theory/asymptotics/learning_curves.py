@@ -78,7 +78,7 @@ class LearningCurve(Displayed):
             "θ": array_summary(self.theta),
             "in context (new tasks)": array_summary(self.icl),
             "in distribution (training tasks)": array_summary(self.idg),
-            "error of the quadrature": f"at most {np.max(self.error):.1e}",
+            "error of the quadrature": f"at most {np.max(self.error, initial=0.0):.1e}",
         }
         return Summary("Errors along gradient flow of the read-out as D → ∞", rows)
 

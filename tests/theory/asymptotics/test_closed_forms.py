@@ -214,6 +214,19 @@ def test_what_has_no_error_is_refused(change, message):
         errors(**point | change)
 
 
+def test_what_vanishes_in_an_infinite_context_is_zero():
+    """At κ = 1 the gap is ½√x, beyond it x², and errors on training tasks are x."""
+    vanishing = at([2, np.inf, np.inf, 1.001], np.inf, [2, np.inf, 1, 1], 0.0)
+    for name in ("icl", "idg", "gap"):
+        np.testing.assert_array_equal(getattr(vanishing, name), np.zeros(4))
+    few = at(np.inf, np.inf, 0.5, 0.0)
+    assert (few.icl, few.idg, few.gap) == (0.5, 0, 0.5)
+    # A small ridge leaves errors of λ², which stay.
+    ridge = at(2, np.inf, 2, 0.0, np.array([1e-3, 1e-30]))
+    assert ridge.icl[1] == pytest.approx(ridge.icl[0] * 1e-54, rel=0.1)
+    assert at(2, 1e90, 2, 0.0).icl == pytest.approx(3e-90)
+
+
 def test_an_infinite_context_without_noise_has_its_limit():
     limit = at(4, np.inf, 0.5, 0.0)
     near = at(4, 1e12, 0.5, 0.0)
