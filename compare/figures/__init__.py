@@ -8,9 +8,18 @@ from ...runtime.files import AnyPath, make_folder, write_atomically
 from ...runtime.progress import with_progress
 from ..evidence.claim import TIERS, RunContext
 from .catalogue import PaperFigure, all_figures, paper_figure
-from .style import paper_style, write
+from .style import COLUMN, PAGE, paper_style, write
 
-__all__ = ["PaperFigure", "all_figures", "draw", "figures_up_to", "paper_figure"]
+__all__ = [
+    "COLUMN",
+    "PAGE",
+    "PaperFigure",
+    "all_figures",
+    "draw",
+    "figures_up_to",
+    "paper_figure",
+    "paper_style",
+]
 
 FORMATS = ("pdf", "png")
 
