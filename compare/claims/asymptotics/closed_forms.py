@@ -11,7 +11,12 @@ from ....theory.asymptotics import bayes_error, errors
 from ....theory.predictors import ridge_loss
 from ...evidence.claim import UNMODIFIED, Claim, RunContext
 from ...evidence.judges import converges_at_order, equal_within
-from .textbook_form import MISTAKES, published_values, textbook_errors
+from .textbook_form import (
+    MISTAKES,
+    published_values,
+    textbook_errors,
+    textbook_ridge,
+)
 
 RIDGELESS_BOUND = 1e-12
 """Rounding of the authors' formulas, which lose some digits."""
@@ -178,6 +183,35 @@ def _transition(
 
 _MANY_LIMIT = (MANY / (MANY - 1)) ** 3 - MANY / (MANY - 1)
 
+# -- A small ridge ------------------------------------------------------------------------------------------------
+
+RIDGES = 2.0 ** -np.arange(6, 17, 2)
+"""λ from where the effective ridge bends by a few per cent."""
+
+RIDGE_CASES = ((1.5, 4.0, 2.0, 0.1), (4.0, 2.0, 0.5, 0.1), (2.0, 10.0, 1.0, 0.01))
+"""τ > 1, α, κ and ρ: with many tasks, few, and as many as dimensions."""
+
+UNCHANGED = "ξ = λ"
+ONE_LESS = "1/(τ − 1) for τ/(τ − 1)"
+
+
+def _effective_over_ridge(context: RunContext) -> list[FloatArray]:
+    """ξ/λ of every case at every λ, by the paper's equation in many digits."""
+    with mpmath.workdps(DIGITS):
+        return [
+            np.array([float(textbook_ridge((*case, λ)) / λ) for case in RIDGE_CASES])
+            for λ in RIDGES
+        ]
+
+
+def _slope_of_ridge(context: RunContext, control: str) -> list[FloatArray]:
+    """Its limit τ/(τ − 1), or a wrong one."""
+    τ = np.array([case[0] for case in RIDGE_CASES])
+    slopes = {UNMODIFIED: τ / (τ - 1), UNCHANGED: np.ones_like(τ)}
+    slopes[ONE_LESS] = 1 / (τ - 1)
+    return [slopes[control] for _ in RIDGES]
+
+
 # -- The least error of any predictor -----------------------------------------------------------------------------
 
 BAYES_CASES = ((2.0, 0.1), (0.5, 0.3))
@@ -250,6 +284,20 @@ CLAIMS = (
         predict=_stated(with_ridge=True),
         judge=equal_within(RIDGE_BOUND),
         controls=MISTAKES,
+        tier="fast",
+    ),
+    Claim(
+        id="asymptotics.small_ridge",
+        title="With more sequences than features a small ridge becomes τ/(τ − 1) times as large, and then vanishes",
+        paper="lu2025",
+        equation="errors as D → ∞",
+        statement=r"\xi \to \frac{\tau}{\tau - 1} \lambda,\quad \tau > 1",
+        observable="ξ/λ by the paper's equation, in 60 digits",
+        limit="λ → 0",
+        measure=_effective_over_ridge,
+        predict=_slope_of_ridge,
+        judge=converges_at_order(RIDGES.tolist(), 1, name="λ"),
+        controls=(UNCHANGED, ONE_LESS),
         tier="fast",
     ),
     Claim(

@@ -10,6 +10,7 @@ _LU: dict[str, tuple[Result, ...]] = {
                 "asymptotics.published_values",
                 "asymptotics.published_ridge_values",
                 "asymptotics.ridge_proof",
+                "asymptotics.small_ridge",
             ),
         ),
         Result(

@@ -60,6 +60,14 @@ def textbook_errors(point: Sequence[float], mistake: str = "") -> TextbookErrors
     )
 
 
+def textbook_ridge(point: Sequence[float]) -> Any:
+    """The effective ridge ξ at (τ, α, κ, ρ, λ) as the paper writes its equation, in mpmath's digits."""
+    import mpmath
+
+    τ, α, κ, ρ, λ = (mpmath.mpf(float(value)) for value in point)
+    return _largest_root(τ, κ, λ, (1 + ρ) / α)
+
+
 def _test_x(point: Sequence[float], x: Any, ρ: Any) -> Any:
     """(1 + ρ)/α of the prompts with new tasks: x without a sixth number."""
     import mpmath
