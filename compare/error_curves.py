@@ -74,6 +74,8 @@ class ErrorCurve(Displayed):
         series = {name: finite_array(arrays[name], name) for name in _SERIES}
         check_shape(series["flow_time"], "flow_time", "(T,)")
         check_shape(series["loss"], "loss", "(T,)", T=len(series["flow_time"]))
+        if np.any(series["flow_time"] < 0):
+            raise ValueError("flow_time must have no times below 0")
         tasks = str(arrays["tested_on"])
         check_choice(tasks, "tested_on", TASKS)
         return cls(

@@ -197,6 +197,10 @@ def test_curves_are_stored_and_read_again(tmp_path):
         ValueError, match="is no error curve: tested_on, source missing"
     ):
         ErrorCurve.load(tmp_path / "broken.npz")
+    texts = {"tested_on": "new tasks", "source": "me"}
+    np.savez(tmp_path / "early.npz", flow_time=[-1.0], loss=[1.0], **texts)
+    with pytest.raises(ValueError, match="no times below 0"):
+        ErrorCurve.load(tmp_path / "early.npz")
     np.savez(
         tmp_path / "other.npz",
         flow_time=[0.0],

@@ -39,11 +39,11 @@ LENGTHS = (10.0, 100.0, 1e3, 1e4)
 def diversity_transition(context: RunContext) -> "Figure":
     """The gap e_ICL − e_IDG between new and training tasks against κ = k/D, with ρ = 0.01 as published.
 
-    (a) α = τ = 10, λ = 1e-6: drawn data sets at d = 10 and 32 (points, means with standard errors over ten), the means
-    that were published (open), the equivalent at these sizes (dotted) and the limit D → ∞ (dashed). At few tasks the
-    gap at d = 10 is much larger than in the limit, from which it differs by O(1/D). (b) α = 6, 10, 20 with τ = 0.2 α:
-    four data sets at D = 32, equivalent and limit. (c) The limit for τ = ∞ and longer and longer contexts tends to
-    1 − κ (dotted), and to 0 from κ = 1 on.
+    (a) α = τ = 10, λ = 1e-6: drawn data sets at D = 10 and 32 (points, means with standard errors over ten), the means
+    that were published (open, drawn to their right), the equivalent at these sizes (dotted) and the limit D → ∞
+    (dashed). At few tasks the gap at D = 10 is much larger than in the limit, from which it differs by O(1/D). (b)
+    α = 6, 10, 20 with τ = 0.2 α: four data sets at D = 32, equivalent and limit. (c) The limit for τ = ∞ and longer
+    and longer contexts tends to 1 − κ (dotted), and to 0 from κ = 1 on.
     """
     figure, axes = panels(1, 3, (PAGE, 2.5))
     gap_ax, ratio_ax, length_ax = axes[0]
@@ -76,7 +76,7 @@ def _draw_published_gaps(ax: "Axes", context: RunContext) -> None:
                 kappa, run.mean, error, fmt="D", color=colour, mfc="white", ms=2.5
             )
         _draw_equivalents(ax, settings, colour)
-        ax.plot([], [], "o", color=colour, label=f"d = {d}")
+        ax.plot([], [], "o", color=colour, label=f"D = {d}")
     limit = errors(tau=10, alpha=10, kappa=LINE, noise=GAP_NOISE, ridge=GAP_RIDGE)
     predicted(ax, LINE, limit.gap, label="D → ∞")
     _axes(ax, r"gap $e_\mathrm{ICL} - e_\mathrm{IDG}$")

@@ -28,7 +28,7 @@ SETS = 10
 TAUS = (0.2, 0.35, 0.5, 0.7, 0.85, 0.95, 1.05, 1.15, 1.3, 1.5, 2.0)
 ALPHAS = (1.0, 10.0, 100.0)
 KAPPA, NOISE, RIDGE = 0.5, 0.01, 1e-5
-"""As published, where d is 100."""
+"""As published, where D is 100."""
 RIDGES = {1e-5: r"$10^{-5}$", 0.1: "0.1", 1.0: "1"}
 """Of the last panel, where every sequence has a new task and α = 10."""
 
@@ -46,9 +46,9 @@ def double_descent(context: RunContext) -> "Figure":
 
     (a)–(c) Contexts of αD tokens: e_ICL on new tasks and e_IDG on the training tasks, as D → ∞ (dashed), from the
     equivalent at D = 32 (dotted), of drawn data sets at D = 32 (points, with standard deviations over ten), and as
-    published at d = 100 (open). At finite D both errors are larger than in the limit, most near the peak, for a part
-    because D is finite in the equivalent too. (d) Three ridges at α = 10 with a new task in every sequence: a ridge
-    takes the peak away.
+    published at D = 100 (open, at two α). At finite D both errors are larger than in the limit, most near the peak,
+    and the equivalent has a part of that. (d) Three ridges at α = 10 with a new task in every sequence: a ridge takes
+    the peak away.
     """
     figure, axes = panels(2, 2, (PAGE, 4.6), sharex=True)
     flat = list(axes.flat)
