@@ -1,38 +1,27 @@
 """Predicted errors on new or on training tasks against flow time, as an overlay takes them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..runtime.arrays import FloatArray
-from ..runtime.checks import check_choice, check_shape, finite_array, whole_number
-from ..runtime.display import Displayed, Summary, array_summary, change
-from ..runtime.files import (
-    AnyPath,
-    as_path,
-    read_arrays,
-    settings_of_file,
-    write_atomically,
-)
-from ..runtime.line_charts import Line, LineChart
-from ..runtime.time_axis import draw_prediction
+from ..runtime.checks import check_choice, check_shape, whole_number
+from ..runtime.display import Summary, array_summary
+from ..runtime.files import AnyPath, settings_of_file
+from ..runtime.predicted_curves import PredictedCurve
 from ..task import Task, stated_task
 from ..theory.asymptotics import LearningCurve, TaskLearningCurve
 from .training_errors import TrainingErrors
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 TASKS = ("new tasks", "training tasks")
-_SERIES = ("flow_time", "loss")
-_WITHOUT_STEPS = "an error curve knows no learning rate, so no steps: draw the run with run.plot(x='flow_time')"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ErrorCurve(Displayed):
+class ErrorCurve(PredictedCurve):
     """A predicted error `loss` (T,) against `flow_time` (T,), in units of y²; `tasks` says which tasks it is tested on.
 
     `source` says what predicts it. `settings` hold the "task" that it is tested on, as far as a file can, or in the
@@ -45,45 +34,32 @@ class ErrorCurve(Displayed):
     source: str
     settings: dict[str, Any] = field(default_factory=dict)
 
+    NAME: ClassVar[str] = "error curve"
+    MEASURED: ClassVar[str] = "error"
+    SHAPES: ClassVar[Mapping[str, str]] = {"flow_time": "(T,)", "loss": "(T,)"}
+    SETTINGS: ClassVar[tuple[str, ...]] = ("tested_on", "source")
+
     def to_dict(self) -> dict[str, Any]:
         """The arrays as lists, and what they are."""
-        arrays = {name: getattr(self, name).tolist() for name in _SERIES}
-        return arrays | {"tasks": self.tasks, "source": self.source}
+        return super().to_dict() | {"tasks": self.tasks, "source": self.source}
 
-    def save(self, path: AnyPath) -> Path:
-        """Write the curve to an npz file, atomically; `ErrorCurve.load` reads it. OSError if it cannot be written."""
-        arrays = {name: getattr(self, name) for name in _SERIES}
-        texts: dict[str, Any] = {
-            "tested_on": np.array(self.tasks),
-            "source": np.array(self.source),
-            "settings": np.array(json.dumps(self.settings)),
-        }
-        return write_atomically(path, lambda file: np.savez(file, **texts, **arrays))
+    @property
+    def _label(self) -> str:
+        return f"{self.tasks} ({self.source})"
+
+    def _stored_settings(self) -> dict[str, Any]:
+        texts = {"tested_on": self.tasks, "source": self.source}
+        texts["settings"] = json.dumps(self.settings)
+        return {name: np.array(text) for name, text in texts.items()}
 
     @classmethod
-    def load(cls, path: AnyPath) -> "ErrorCurve":
-        """The curve that `save` wrote; ValueError if the file is damaged or another one, OSError if it is missing."""
-        arrays = read_arrays(path)
-        missing = [
-            name for name in (*_SERIES, "tested_on", "source") if name not in arrays
-        ]
-        if missing:
-            raise ValueError(
-                f"{as_path(path)} is no error curve: {', '.join(missing)} missing"
-            )
-        series = {name: finite_array(arrays[name], name) for name in _SERIES}
-        check_shape(series["flow_time"], "flow_time", "(T,)")
-        check_shape(series["loss"], "loss", "(T,)", T=len(series["flow_time"]))
-        if np.any(series["flow_time"] < 0):
-            raise ValueError("flow_time must have no times below 0")
-        tasks = str(arrays["tested_on"])
+    def _read_settings(
+        cls, path: AnyPath, arrays: Mapping[str, NDArray[Any]]
+    ) -> dict[str, Any]:
+        tasks, source = (str(arrays[name]) for name in cls.SETTINGS)
         check_choice(tasks, "tested_on", TASKS)
-        return cls(
-            **series,
-            tasks=tasks,
-            source=str(arrays["source"]),
-            settings=settings_of_file(path, arrays),
-        )
+        settings = settings_of_file(path, arrays)
+        return {"tasks": tasks, "source": source, "settings": settings}
 
     def summary(self) -> Summary:
         """The first, the least and the last error on one screen."""
@@ -95,33 +71,6 @@ class ErrorCurve(Displayed):
             "error": f"{first:.6g} → {last:.6g}, least {self.loss.min():.6g}",
         }
         return Summary(f"Predicted error: {self.source}", rows)
-
-    def chart(self) -> LineChart:
-        """The error, dashed, against flow time."""
-        line = Line(self.flow_time, self.loss, style="dashed")
-        return LineChart((line,), "flow time", "error", change(self.loss, "error"))
-
-    def plot(
-        self,
-        ax: "Axes | None" = None,
-        *,
-        x: str | None = None,
-        label: str | None = None,
-        **style: Any,
-    ) -> "Axes":
-        """Draw the error, dashed, against flow time on `ax` (new axes if None); returns the matplotlib axes.
-
-        `label` and `style` go to the line. ValueError for `x` other than "flow_time", and on axes that count steps.
-        """
-        return draw_prediction(
-            ax,
-            self.flow_time,
-            self.loss,
-            label=f"{self.tasks} ({self.source})" if label is None else label,
-            style=style,
-            x=x,
-            without=_WITHOUT_STEPS,
-        )
 
 
 def error_curve(

@@ -1,29 +1,19 @@
 """Time courses: the predicted loss and coefficients of a run against flow time, of whatever model."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..models.attention import Merged, Separate
 from ..runtime.arrays import FloatArray
-from ..runtime.checks import check_shape, finite_array
-from ..runtime.display import Displayed, Summary, array_summary, change
-from ..runtime.files import (
-    AnyPath,
-    as_path,
-    read_arrays,
-    settings_of_file,
-    write_atomically,
-)
-from ..runtime.line_charts import Line, LineChart
-from ..runtime.time_axis import draw_prediction
+from ..runtime.display import Summary, array_summary
+from ..runtime.files import AnyPath, settings_of_file
+from ..runtime.predicted_curves import PredictedCurve
 from ..task import Task, stated_task
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 UNSTABLE_MODE = "unstable mode"
 """The source of a course from small merged weights."""
@@ -36,14 +26,6 @@ MODES = "modes"
 
 LAYER = "whole layer"
 """The source of a course of several outputs from weights."""
-
-WITHOUT_STEPS = (
-    "a time course knows no learning rate, so no steps: "
-    "draw the run with run.plot(x='flow_time'), or use overlay"
-)
-"""Why theory alone is not drawn against steps."""
-
-_SERIES = ("flow_time", "loss", "amplitudes", "coefficients")
 
 _EQUATIONS = {
     "closed form": r"L(t) = L(M^*) + \sum_d a_d \lambda_d (M_{dd}(t) - m_d)^2",
@@ -58,7 +40,7 @@ _EQUATIONS = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TimeCourse(Displayed):
+class TimeCourse(PredictedCurve):
     """Predicted loss and coefficients at given flow times.
 
     `flow_time` (T,) is 2·learning rate·steps. `loss` (T,), in units of y². `amplitudes` (T, ·): for separate heads
@@ -75,6 +57,14 @@ class TimeCourse(Displayed):
     integrated, under weight decay or without any gain); of several outputs "modes" or "whole layer". `loss` is that
     without the decay's |θ|². `settings` hold the "task", as far as a file can, the "model" and the "weight_decay", so
     that a run of other ones is told apart.
+
+    >>> import tempfile
+    >>> from attndyn import Separate
+    >>> from attndyn.theory import time_course
+    >>> course = time_course(Task([2, 1], context_length=9), Separate(2), [0.0, 1.0], start=0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     TimeCourse.load(course.save(f"{folder}/course.npz")).source
+    'closed form'
     """
 
     flow_time: FloatArray
@@ -84,49 +74,29 @@ class TimeCourse(Displayed):
     source: str
     settings: dict[str, Any] = field(default_factory=dict)
 
+    NAME: ClassVar[str] = "time course"
+    SHAPES: ClassVar[Mapping[str, str]] = {
+        "flow_time": "(T,)",
+        "loss": "(T,)",
+        "amplitudes": "(T, K)",
+        "coefficients": "(T, D)",
+    }
+    SETTINGS: ClassVar[tuple[str, ...]] = ("source",)
+
     def to_dict(self) -> dict[str, Any]:
         """The arrays as lists, and the source."""
-        arrays = {name: getattr(self, name).tolist() for name in _SERIES}
-        return arrays | {"source": self.source}
+        return super().to_dict() | {"source": self.source}
 
-    def save(self, path: AnyPath) -> Path:
-        """Write the course to an npz file, atomically; `TimeCourse.load` reads it. OSError if it cannot be written."""
-        arrays = {name: getattr(self, name) for name in _SERIES}
-        texts: dict[str, Any] = {
-            "source": np.array(self.source),
-            "settings": np.array(json.dumps(self.settings)),
-        }
-        return write_atomically(path, lambda file: np.savez(file, **texts, **arrays))
+    def _stored_settings(self) -> dict[str, Any]:
+        settings = json.dumps(self.settings)
+        return {"source": np.array(self.source), "settings": np.array(settings)}
 
     @classmethod
-    def load(cls, path: AnyPath) -> "TimeCourse":
-        """The course that `save` wrote; ValueError if the file is damaged or something else, OSError if it is missing.
-
-        >>> import tempfile
-        >>> from attndyn import Separate, Task
-        >>> from attndyn.theory import time_course
-        >>> course = time_course(Task([2, 1], context_length=9), Separate(2), [0.0, 1.0], start=0.1)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     TimeCourse.load(course.save(f"{folder}/course.npz")).source
-        'closed form'
-        """
-        arrays = read_arrays(path)
-        missing = [name for name in (*_SERIES, "source") if name not in arrays]
-        if missing:
-            raise ValueError(
-                f"{as_path(path)} is no time course: {', '.join(missing)} missing"
-            )
-        count = len(arrays["flow_time"])
-        series = {name: finite_array(arrays[name], name) for name in _SERIES}
-        check_shape(series["flow_time"], "flow_time", "(T,)")
-        check_shape(series["loss"], "loss", "(T,)", T=count)
-        check_shape(series["amplitudes"], "amplitudes", "(T, K)", T=count)
-        check_shape(series["coefficients"], "coefficients", "(T, D)", T=count)
-        return cls(
-            **series,
-            source=str(arrays["source"]),
-            settings=settings_of_file(path, arrays),
-        )
+    def _read_settings(
+        cls, path: AnyPath, arrays: Mapping[str, NDArray[Any]]
+    ) -> dict[str, Any]:
+        source = str(arrays["source"])
+        return {"source": source, "settings": settings_of_file(path, arrays)}
 
     def summary(self) -> Summary:
         """What the curve is and where it goes, on one screen."""
@@ -143,35 +113,6 @@ class TimeCourse(Displayed):
             {"equation": _EQUATIONS[self.source]} if self.source in _EQUATIONS else {}
         )
         return Summary(f"Time course ({self.source})", rows, formulas)
-
-    def chart(self) -> LineChart:
-        """The loss, dashed, against flow time."""
-        line = Line(self.flow_time, self.loss, style="dashed")
-        order = np.argsort(self.flow_time, kind="stable")
-        return LineChart((line,), "flow time", "loss", change(self.loss[order]))
-
-    def plot(
-        self,
-        ax: "Axes | None" = None,
-        *,
-        x: str | None = None,
-        label: str | None = None,
-        **style: Any,
-    ) -> "Axes":
-        """Draw the loss, dashed, against flow time on `ax` (new axes if None); returns the matplotlib axes.
-
-        `label` (the source if left out) and `style` go to the line. ValueError for `x` other than "flow_time", and
-        on axes that count steps.
-        """
-        return draw_prediction(
-            ax,
-            self.flow_time,
-            self.loss,
-            label=f"theory ({self.source})" if label is None else label,
-            style=style,
-            x=x,
-            without=WITHOUT_STEPS,
-        )
 
 
 def stated_settings(

@@ -71,16 +71,20 @@ def fits(x, y):
     return FitErrors(x, y[:, None], y[:, None])
 
 
+TASK = Task([1], context_length=5)
+
 MAKERS = {
     TimeCourse: lambda x, y: TimeCourse(x, y, y[:, None], y[:, None], "closed form"),
     Trajectory: lambda x, y: Trajectory(x, y, y, x[:0], {}, 0.1),
     ErrorCurve: lambda x, y: ErrorCurve(x, y, "new tasks", "a limit"),
-    TrainingErrors: lambda x, y: TrainingErrors(x, y, y, y),
+    TrainingErrors: lambda x, y: TrainingErrors(x, y, y, y, TASK, TASK),
     FitErrors: fits,
     FitOverlay: lambda x, y: FitOverlay(fits(x, y), y, y, x, x),
     ReadoutPrediction: readout,
     LearningCurve: lambda x, y: LearningCurve(x, y, y, y),
-    TaskLearningCurve: lambda x, y: TaskLearningCurve(x, y, y, y, y, y, 1, 9.0),
+    TaskLearningCurve: lambda x, y: TaskLearningCurve(
+        x, y, y, y, y, y, 1, 9.0, TASK, TASK
+    ),
     BalancedFlow: lambda x, y: BalancedFlow(x, y, y, y),
     ReducedFlow: lambda x, y: ReducedFlow(x, y, y, y, "exact", 1.0, None),
     LayerFlow: lambda x, y: LayerFlow(x, y, y, y),
@@ -152,7 +156,9 @@ def test_every_result_with_a_loss_over_time_is_drawn():
     assert len(curves) > 8
     assert curves <= drawn
     others = {kind.__name__ for kind in drawn - set(MAKERS)}
-    assert others <= {"Overlay", "HeadFlow"}, "add what is drawn to MAKERS"
+    assert others <= {"Overlay", "HeadFlow", "PredictedCurve"}, (
+        "add what is drawn to MAKERS"
+    )
     assert not any(inspect.isabstract(kind) for kind in MAKERS)
 
 

@@ -14,6 +14,7 @@ tasks. c is one over the score divisor. It is integrated in ln ω and ln μ. Sou
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -47,7 +48,12 @@ class BalancedFlow(HeadFlow):
     """
 
     NAME: ClassVar[str] = "balanced flow"
-    HEADS: ClassVar[str] = "(T, H, tasks)"
+    SHAPES: ClassVar[Mapping[str, str]] = {
+        "flow_time": "(T,)",
+        "loss": "(T,)",
+        "omega": "(T, H, tasks)",
+        "mu": "(T, H, tasks)",
+    }
 
     @property
     def source(self) -> str:

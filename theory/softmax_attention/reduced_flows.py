@@ -9,6 +9,7 @@ approximate loss: their time is this flow time. The family is invariant, so on t
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -83,7 +84,7 @@ class ReducedFlow(HeadFlow):
 
     @classmethod
     def _read_settings(
-        cls, path: AnyPath, arrays: dict[str, NDArray[Any]]
+        cls, path: AnyPath, arrays: Mapping[str, NDArray[Any]]
     ) -> dict[str, Any]:
         kind, metric, phases = (arrays[name] for name in cls.SETTINGS)
         check_choice(str(kind), "kind", LOSSES)
