@@ -63,6 +63,9 @@ def real_array(value: ArrayLike, name: str, *shapes: str, **sizes: int) -> Float
         # NumPy would drop imaginary parts with a warning, and take dates for numbers.
         if array.dtype.kind in "cmM":
             raise TypeError
+        # And None for nan.
+        if array.dtype.kind == "O" and any(entry is None for entry in array.flat):
+            raise TypeError
         doubles = np.array(array, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         given = reprlib.repr(value)

@@ -203,6 +203,8 @@ def test_a_hundred_thousand_points_take_less_than_a_second():
         ({"ridge": -1}, "ridge must be zero or more and finite, not -1"),
         ({"test_alpha": 0}, "test_alpha must be positive numbers or inf, not 0"),
         ({"tau": "two"}, "tau must be an array of real numbers"),
+        ({"kappa": None}, "kappa must be an array of real numbers, not None"),
+        ({"alpha": [2, None]}, "alpha must be an array of real numbers"),
         ({"tau": [2, 3], "alpha": [1, 2, 3]}, "must broadcast to one shape, not tau"),
         ({"alpha": np.inf}, "grows without bound as alpha → ∞"),
         ({"alpha": 1e-310, "noise": 1e3}, "too large or too small for doubles"),
