@@ -58,8 +58,8 @@ class Equivalent(Displayed):
     `train_loss` is that on fresh prompts of the training law (in distribution), `test_loss` that on the test law, `gap`
     = test_loss − train_loss; `xi` is the effective ridge and `gamma` the share γ of the loss that is variance. Over
     several drawn pools of tasks all are means, and `…_spread` standard deviations over the pools: those of data sets
-    are larger by the scatter of the sequences. `map` is the mean map M̄ (E, D), None for several pools; `sequences` is
-    P.
+    are larger by the scatter of the sequences. `map` is the mean map M̄ (E, D), None for several pools; `sequences` is P,
+    and `label_row` whether the read-out has the row that meets Σ y²/N.
     """
 
     train_loss: float
@@ -73,11 +73,12 @@ class Equivalent(Displayed):
     gap_spread: float = 0.0
     pools: int = 1
     map: FloatArray | None = None
+    label_row: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers, and the map as lists."""
         names = ("train_loss", "test_loss", "gap", "xi", "gamma", "sequences")
-        spreads = ("train_spread", "test_spread", "gap_spread", "pools")
+        spreads = ("train_spread", "test_spread", "gap_spread", "pools", "label_row")
         numbers = {name: getattr(self, name) for name in (*names, *spreads)}
         return numbers | {"map": None if self.map is None else self.map.tolist()}
 
@@ -87,10 +88,12 @@ class Equivalent(Displayed):
         for name in ("train", "test", "gap"):
             value = self.gap if name == "gap" else getattr(self, f"{name}_loss")
             spread = getattr(self, f"{name}_spread")
-            rows[name] = f"{value:.6g}" + (f" ± {spread:.2g}" if self.pools > 1 else "")
+            is_mean = self.pools > 1
+            rows[name] = f"{value:.6g} ± {spread:.2g}" if is_mean else f"{value:.6g}"
         rows["effective ridge"] = f"{self.xi:.6g}"
         rows["share of variance"] = f"{self.gamma:.6g}"
         rows["pools of tasks"] = self.pools
+        rows["label row"] = "fitted" if self.label_row else "none, unlike the paper's"
         formulas = {"train": r"L(\bar M)/(1 - \gamma)"}
         return Summary("Deterministic equivalent of the ridge read-out", rows, formulas)
 
@@ -121,7 +124,8 @@ def deterministic_equivalent(
     """Losses on the training law and on a test law of the ridge read-out of P = `sequences` prompts of the former.
 
     The read-out minimises the mean of (y_q − ŷ)² plus ridge (‖M‖² + label_weight |m|²), at ridge 0 with the least norm;
-    `label_row` adds the row m that meets Σ y²/N, and the paper's ridge is λ/D³ with label_weight D²: see `readout`.
+    `label_row` adds the row m that meets Σ y²/N. The paper's read-out has it, with the ridge λ/D³ and label_weight D²:
+    `readout(gamma=…, ridge=λ).fit_options` are all three, and without the row losses are others at every finite D.
     The training tasks are those of a `Pool`, or a fresh one for each sequence where the law is another. With
     `tasks` k the losses are averaged over `pools` pools of k tasks that the seeds from `seed` on draw from that law.
     `repaired` multiplies the variance by what heavy tails make of it to first order in γ without ridge; it needs
@@ -278,6 +282,7 @@ def _finite_equivalent(task: Task, test: ReadoutMoments, fit: Fit) -> Equivalent
         gamma=mean.γ,
         sequences=fit.P,
         map=unit[:, None] * mean.M,
+        label_row=fit.label_row,
     )
 
 
@@ -392,9 +397,8 @@ def _effective_ridge(e: FloatArray, fit: Fit) -> float:
 
     def excess(log_ξ: float) -> float:
         ξ = np.exp(log_ξ)
-        degrees = float(np.sum(e / (e + ξ)))
-        # P − degrees, the first of which has no digits left at a small ξ.
-        remaining = P - degrees if 2 * degrees < p else P - p + np.sum(ξ / (e + ξ))
+        # P − Σ e/(e + ξ) in the form that keeps its digits at a small ξ.
+        remaining = P - p + np.sum(ξ / (e + ξ))
         return float(remaining / P - λ / ξ)
 
     # e/(e + ξ) is at most e/ξ, and at least that of the smallest e.
@@ -445,6 +449,7 @@ def _mean_equivalent(drawn: list[Equivalent]) -> Equivalent:
         test_spread=test.spread,
         gap_spread=gap.spread,
         pools=len(drawn),
+        label_row=drawn[0].label_row,
     )
 
 

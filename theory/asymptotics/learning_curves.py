@@ -48,7 +48,7 @@ _END = 1e60
 """Flow has converged at this θ unless τ = 1 to 30 digits: what fewer tasks make the largest eigenvalue hastens none."""
 
 _LEAST_GAIN = 1e-9
-"""A smaller one is the error of the quadrature."""
+"""In parts of the error or of E y²: a smaller gain is the error of the quadrature."""
 
 _RESIDUAL = 1e-9
 """Newton's method ends at rounding, 1e-14 of ξ and s, or nowhere."""
@@ -139,8 +139,9 @@ def learning_curve(
     )
     flat = _Point(*(np.ravel(values) for values in point))
     icl, idg, error = np.empty((3, flat.θ.size))
-    for first in range(0, flat.θ.size, _POINTS_AT_ONCE):
-        part = slice(first, first + _POINTS_AT_ONCE)
+    points = np.arange(flat.θ.size)
+    for first in points[::_POINTS_AT_ONCE]:
+        part = points[first:][:_POINTS_AT_ONCE]
         some = _Point(*(values[part] for values in flat))
         fine, coarse = _errors_after(some, nodes), _errors_after(some, nodes - FEWER)
         icl[part], idg[part] = fine
@@ -225,10 +226,11 @@ def early_stopping(
     # At τ = 1 the smallest eigenvalue of G is 0, and the error grows for ever.
     end = math.inf if tau == 1 else float(error(math.log(_END)))
     k = int(np.argmin(errors))
-    if k == grid.size - 1 or errors[k] >= end * (1 - _LEAST_GAIN):
+    if errors[k] >= end - _LEAST_GAIN * max(end, 1 + noise):
         return EarlyStopping(math.inf, end, end)
+    neighbours = grid[max(k - 1, 0) : k + 2]
     found = minimize_scalar(
-        error, bounds=(grid[max(k - 1, 0)], grid[k + 1]), method="bounded"
+        error, bounds=(neighbours[0], neighbours[-1]), method="bounded"
     )
     return EarlyStopping(math.exp(found.x), float(found.fun), end)
 
