@@ -58,7 +58,7 @@ class Equivalent(Displayed):
     `train_loss` is that on fresh prompts of the training law (in distribution), `test_loss` that on the test law, `gap`
     = test_loss − train_loss; `xi` is the effective ridge and `gamma` the share γ of the loss that is variance. Over
     several drawn pools of tasks all are means, and `…_spread` standard deviations over the pools: those of data sets
-    are larger by the scatter of the sequences. `map` is the mean map M̄ (E, D), None for several pools; `sequences` is P,
+    are larger by the scatter of the sequences. `map` is the mean map M̄ (E, D), None for several pools, `sequences` P,
     and `label_row` whether the read-out has the row that meets Σ y²/N.
     """
 

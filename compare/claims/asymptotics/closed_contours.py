@@ -1,6 +1,6 @@
 """Learning curves as D → ∞ on a closed contour around the spectrum, in the paper's M, and the best time to stop."""
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -113,6 +113,7 @@ def _errors_of_pairs(point: _Point, pairs: _Pairs) -> tuple[ComplexArray, Comple
     return (1 + x_test) * (S2 + variance), E - ρ - 1 + g[:, None] + g
 
 
+@cache
 def _on_ellipse(point: _Point, time: float) -> FloatArray:
     """e_ICL and e_IDG (2,), by the traces as the paper's M gives them."""
     edge = (1 + point.kappa**-0.5) ** 2 + point.x
@@ -152,9 +153,26 @@ def _stated_curves(context: RunContext, control: str) -> list[FloatArray]:
 
 # -- The best time ------------------------------------------------------------------------------------------------
 
-ON = ("new tasks", "training tasks")
-SEARCHED = (0.8, 3.0)
-"""Times between which both errors of the first point are least."""
+
+class _Search(NamedTuple):
+    """Where errors on "new tasks" or on "training tasks" are least, and times around it."""
+
+    point: _Point
+    on: str
+    first: float
+    last: float
+
+
+HARDLY_ANY = _Point(8.0, 4.0, 1e-4, 0.05, 4.0)
+"""One task for ten thousand dimensions, which is learnt ten thousand times as fast."""
+
+SEARCHES = (
+    _Search(POINTS[0], "new tasks", 0.8, 3.0),
+    _Search(POINTS[0], "training tasks", 0.8, 3.0),
+    _Search(HARDLY_ANY, "new tasks", 1e-4, 3e-4),
+)
+FALLING = _Search(_Point(np.inf, 4.0, 0.5, 0.05, 4.0), "training tasks", 0.0, np.inf)
+"""With unlimited sequences the error on training tasks is the loss whose flow this is: it falls to the end."""
 
 DEGREE = 14
 """Of the polynomial in log θ through the errors: its last coefficients are rounding."""
@@ -164,40 +182,56 @@ TIME_BOUND = 1e-4
 
 END = "the end of the flow"
 OTHER_TASKS = "the other tasks' best time"
+OTHERS = {"new tasks": "training tasks", "training tasks": "new tasks"}
+
+
+def _least_on_ellipses(search: _Search) -> tuple[float, float]:
+    """The best time and its error, by a polynomial through errors on closed contours."""
+    first, last = np.log([search.first, search.last])
+    node = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
+    log_time = first + (last - first) * (node + 1) / 2
+    curves = np.array([_on_ellipse(search.point, time) for time in np.exp(log_time)])
+    curve = curves[:, list(OTHERS).index(search.on)]
+    fitted = Chebyshev.fit(log_time, curve, DEGREE, domain=[first, last])
+    roots = fitted.deriv().roots()
+    inside = np.real(roots[(np.abs(np.imag(roots)) < 1e-6)])
+    inside = inside[(inside > first) & (inside < last)]
+    best = inside[np.argmin(fitted(inside))]
+    return float(np.exp(best)), float(fitted(best))
+
+
+def _end(search: _Search) -> float:
+    """The closed form without ridge."""
+    end = errors(**search.point._asdict())
+    return float(end.icl if search.on == "new tasks" else end.idg)
 
 
 def _best_times(context: RunContext) -> list[FloatArray]:
-    """The best time and its error on closed contours, and the closed form at the end."""
-    first, last = np.log(SEARCHED)
-    node = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
-    log_time = first + (last - first) * (node + 1) / 2
-    curves = np.array([_on_ellipse(POINTS[0], time) for time in np.exp(log_time)]).T
-    end = errors(**POINTS[0]._asdict())
+    """One over the best time, its error and that at the end of every search; one plus 0 where the end is best."""
     found: list[FloatArray] = []
-    for curve, at_end in zip(curves, (end.icl, end.idg), strict=True):
-        fitted = Chebyshev.fit(log_time, curve, DEGREE, domain=[first, last])
-        roots = fitted.deriv().roots()
-        inside = np.real(roots[(np.abs(np.imag(roots)) < 1e-6)])
-        inside = inside[(inside > first) & (inside < last)]
-        best = inside[np.argmin(fitted(inside))]
-        values = (np.exp(best), fitted(best), at_end)
-        found += [np.array([float(value)]) for value in values]
-    return found
+    for search in SEARCHES:
+        time, least = _least_on_ellipses(search)
+        values = (1 / time, least, _end(search))
+        found += [np.array([value]) for value in values]
+    end = _end(FALLING)
+    return found + [np.array([value]) for value in (1.0, end, end)]
 
 
-@lru_cache
-def _stopped(on: str) -> EarlyStopping:
-    """The theory at the first point, which the controls read too."""
-    return early_stopping(**POINTS[0]._asdict(), on=on)
+@cache
+def _stopped(point: _Point, on: str) -> EarlyStopping:
+    """The theory, which the controls read too."""
+    return early_stopping(**point._asdict(), on=on)
 
 
 def _stated_best_times(context: RunContext, control: str) -> list[FloatArray]:
     """The same by the theory, or what is wrong."""
     found: list[FloatArray] = []
-    for on in ON[::-1] if control == OTHER_TASKS else ON:
-        stop = _stopped(on)
+    for search in (*SEARCHES, FALLING):
+        is_other = control == OTHER_TASKS and search.point == POINTS[0]
+        stop = _stopped(search.point, OTHERS[search.on] if is_other else search.on)
         error = stop.end if control == END else stop.error
-        found += [np.array([value]) for value in (stop.theta, error, stop.end)]
+        rate = 1 / stop.theta + (search == FALLING)
+        found += [np.array([value]) for value in (rate, error, stop.end)]
     return found
 
 
@@ -227,7 +261,7 @@ CLAIMS = (
         equation="ridge errors, continued to gradient flow",
         origin="derived here",
         statement=r"e(\theta^*) = \min_\theta e(\theta)",
-        observable="a search of the least error on closed contours, and the closed form at the end",
+        observable="least errors on closed contours and the closed form, also of one that falls to the end",
         limit="D → ∞; none besides",
         hypotheses=("x and tasks white",),
         measure=_best_times,

@@ -81,6 +81,8 @@ GAP_POINTS: tuple[tuple[float, ...], ...] = (
     (0.7, 5.0, 2.0, 0.2, 0.0, np.inf),
     (2.0, 4.0, 0.5, 0.1, 0.01, 7.0),
     (3.0, np.inf, 1.5, 0.1, 0.0, 5.0),
+    (1.000001, 4.0, 2.0, 0.1, 1e-12),
+    (0.5, 1e12, 0.5, 0.1, 1e-12),
 )
 """τ, α, κ, ρ, λ where the two errors agree to many digits, others next to thresholds, and some with another test α."""
 

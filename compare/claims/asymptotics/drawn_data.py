@@ -130,15 +130,16 @@ def _gap_of_tasks(setting: Setting, seed: int, factor: float) -> float:
     return equivalent.gap
 
 
-def _paired(
+def paired_within_scatter(
     predicted: Sequence[FloatArray], observed: Sequence[FloatArray]
 ) -> Evidence:
-    """Differences of pairs (sets,) have the mean 0: pairs share their tasks, so that these do not scatter."""
+    """Differences of pairs (sets,) or (sets, n) have the mean 0: pairs share tasks, so that these scatter less."""
     differences = [
-        (observation - prediction)[:, None]
+        (observation - prediction).reshape(len(observation), -1)
         for prediction, observation in zip(predicted, observed, strict=True)
     ]
-    return within_standard_errors([np.zeros(1)] * len(differences), differences)
+    zeros = [np.zeros(difference.shape[1]) for difference in differences]
+    return within_standard_errors(zeros, differences)
 
 
 # -- Gradient flow ------------------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ CLAIMS = (
         limit="D → ∞ at O(1/D), below the scatter of data sets here",
         measure=_measured_gaps,
         predict=_stated_gaps,
-        judge=_paired,
+        judge=paired_within_scatter,
         controls=(LIMIT, UNLIMITED),
         hypotheses=HYPOTHESES,
         figure="diversity_transition",

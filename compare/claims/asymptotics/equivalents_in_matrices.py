@@ -1,5 +1,6 @@
 """Equivalents on all features at once, as matrices of D² rows, and flows on a closed contour around the spectrum."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,12 @@ from ....simulate import exact_risk
 from ....task import Task
 from ....teachers import Gaussian, Pool
 from ....theory.asymptotics import (
+    TaskLearningCurve,
     deterministic_equivalent,
     learning_curve_of_tasks,
     readout_moments,
 )
-from ...evidence.claim import UNMODIFIED, Claim, RunContext
+from ...evidence.claim import Claim, RunContext
 from ...evidence.judges import equal_within
 from .closed_contours import ComplexArray, ellipse
 
@@ -135,16 +137,22 @@ def _laws_of(case: _Case) -> list[_Case]:
 
 
 def _equivalents_in_matrices(context: RunContext) -> list[FloatArray]:
-    """L_train, L_test, their difference, 1 + ξ and γ of every case, and the spreads of the losses over pools."""
+    """L_train, L_test, their difference, 1 + ξ, γ, pools and one plus the losses' spreads over them, of every case."""
     found = []
     for case in CASES:
         drawn = np.array([_in_matrices(each) for each in _laws_of(case)])
         values = np.insert(drawn, 2, drawn[:, 1] - drawn[:, 0], axis=1)
         means = values.mean(axis=0)
         found += [means[:3], 1 + means[3:4], means[4:]]
-        if len(values) > 1:
-            found.append(values[:, :3].std(axis=0, ddof=1))
+        found += [np.array([float(len(values))]), 1 + _spread(values[:, :3])]
     return found
+
+
+def _spread(values: FloatArray) -> FloatArray:
+    """Standard deviations over pools, the first axis; none of one law."""
+    if len(values) == 1:
+        return np.zeros_like(values[0])
+    return np.asarray(values.std(axis=0, ddof=1))
 
 
 def _stated(context: RunContext, control: str) -> list[FloatArray]:
@@ -165,16 +173,19 @@ def _stated(context: RunContext, control: str) -> list[FloatArray]:
         )
         losses = (known.train_loss, known.test_loss, known.gap)
         found += [np.array(losses), np.array([1 + known.xi]), np.array([known.gamma])]
-        if case.tasks:
-            spreads = (known.train_spread, known.test_spread, known.gap_spread)
-            found.append(np.array(spreads))
+        spreads = (known.train_spread, known.test_spread, known.gap_spread)
+        found += [np.array([float(known.pools)]), 1 + np.array(spreads)]
     return found
 
 
 # -- Flows --------------------------------------------------------------------------------------------------------
 
 TIMES = (0.5, 5.0, 40.0)
-FLOWS = (_Case(TRAIN, 6, 0.0), _Case(TRAIN, 40, 0.0, 9.0))
+FLOWS = (
+    _Case(TRAIN, 6, 0.0),
+    _Case(TRAIN, 40, 0.0, 9.0),
+    _Case(FLAT, 20, 0.0, tasks=2),
+)
 NODES = 240
 CONTOUR_BOUND = 1e-8
 """What roots of polynomials of degree 13 leave; the two quadratures err by less."""
@@ -223,18 +234,36 @@ class _Features(NamedTuple):
 
 
 def _roots(e: FloatArray, P: float, λ: ComplexArray) -> ComplexArray:
-    """ξ of ξ = λ + (ξ/P) Σ e/(e + ξ): the one root of a polynomial on the side of the axis where λ is."""
+    """ξ of ξ = λ + (ξ/P) Σ e/(e + ξ): the one root of a polynomial on the side of the axis where λ is.
+
+    The ridges λ are those of an ellipse, whose second half are the conjugates of its first.
+    """
+    e = e[e > 0]
     whole = np.poly(-e)
     others = sum(each * np.poly(-np.delete(e, k)) for k, each in enumerate(e))
     found = []
-    for ridge in λ:
+    for ridge in λ[: len(λ) // 2]:
         polynomial = np.polymul([1, -ridge], whole)
         roots = np.roots(np.polysub(polynomial, np.polymul([1 / P, 0], others)))
         found.append(roots[np.argmax(roots.imag * np.sign(ridge.imag))])
-    return np.array(found)
+    return np.append(found, np.conj(found[::-1]))
 
 
-def _flow_on_ellipse(case: _Case) -> FloatArray:
+class _OverPools(NamedTuple):
+    """Means and standard deviations over pools of L_train and L_test at every time, (2, T)."""
+
+    mean: FloatArray
+    spread: FloatArray
+
+
+@cache  # another claim reads the same curves
+def flow_on_ellipse(case: _Case) -> _OverPools:
+    """The two curves of a case."""
+    drawn = np.array([_flow_of_law(each) for each in _laws_of(case)])
+    return _OverPools(drawn.mean(axis=0), _spread(drawn))
+
+
+def _flow_of_law(case: _Case) -> FloatArray:
     """L_train and L_test at every time, (2, T)."""
     features, P = _Features.of(case), case.sequences
     e = features.e
@@ -256,24 +285,46 @@ def _flow_on_ellipse(case: _Case) -> FloatArray:
 
 
 def _flows_on_ellipses(context: RunContext) -> list[FloatArray]:
-    """The two curves of every case."""
-    return [curve for case in FLOWS for curve in _flow_on_ellipse(case)]
+    """The two curves of every case, their number, and one plus their spreads."""
+    found: list[FloatArray] = []
+    for case in FLOWS:
+        means, spreads = flow_on_ellipse(case)
+        found += [*means, *(1 + spreads)]
+        found.append(np.array([float(len(_laws_of(case)))]))
+    return found
+
+
+def curve_of_case(
+    case: _Case, times: FloatArray, test: Task = TEST, nodes: int = 32
+) -> TaskLearningCurve:
+    """The curve of a case by the theory."""
+    return learning_curve_of_tasks(
+        case.train,
+        test,
+        case.sequences,
+        times,
+        label_row=case.label_weight is not None,
+        label_weight=case.label_weight or 1.0,
+        tasks=case.tasks,
+        pools=POOLS,
+        seed=POOL_SEED,
+        nodes=nodes,
+    )
 
 
 def _stated_flows(context: RunContext, control: str) -> list[FloatArray]:
     """The same by the theory, or with a mistake."""
     found = []
     for case in FLOWS:
-        curve = learning_curve_of_tasks(
-            case.train,
-            case.train if control == ON_TRAINING else TEST,
-            case.sequences * (2 if control == TWICE else 1),
+        sequences = case.sequences * (2 if control == TWICE else 1)
+        curve = curve_of_case(
+            case._replace(sequences=sequences),
             np.array(TIMES) * (2 if control == TWICE_THE_TIME else 1),
-            label_row=case.label_weight is not None,
-            label_weight=case.label_weight or 1.0,
+            case.train if control == ON_TRAINING else TEST,
         )
         found += [curve.train_loss, curve.test_loss]
-    assert control != UNMODIFIED or np.max(curve.error) < CONTOUR_BOUND
+        found += [1 + curve.train_spread, 1 + curve.test_spread]
+        found.append(np.array([float(curve.pools)]))
     return found
 
 
@@ -303,7 +354,7 @@ CLAIMS = (
         equation="finite samples",
         origin="derived here",
         statement=r"\Gamma(t) = -\oint \frac{dz}{2\pi i} \frac{1 - e^{-tz}}{z} \Gamma_{\lambda = -z}",
-        observable="losses at three times, fewer and more sequences than features, with and without the label row",
+        observable="losses at three times and spreads over pools, with and without the label row",
         limit="none",
         measure=_flows_on_ellipses,
         predict=_stated_flows,

@@ -1,14 +1,14 @@
 """Errors of drawn data sets at growing D, extrapolated to D → ∞."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from ....runtime.arrays import FloatArray
 from ....theory.asymptotics import errors
 from ...evidence.claim import Claim, RunContext
-from ...evidence.evidence import Evidence
+from ...evidence.evidence import Evidence, Judge
 from ...evidence.judges import CONFIDENCE
 from .drawn_data import HYPOTHESES
 from .readout_runs import Ratios, Setting, fitted_errors
@@ -28,17 +28,37 @@ class Extrapolated(NamedTuple):
     degree: int
 
 
-def _measured(context: RunContext) -> list[FloatArray]:
-    """Both errors of every data set, (sets, 2) for each D."""
+class Means(NamedTuple):
+    """Means over samples at each D and their standard errors, (dimensions, n) each."""
+
+    values: FloatArray
+    errors: FloatArray
+
+    @classmethod
+    def of(cls, samples: Sequence[FloatArray]) -> Self:
+        """Those of samples (sets, n) for each D."""
+        return cls(
+            np.array([sample.mean(axis=0) for sample in samples]),
+            np.array(
+                [
+                    sample.std(axis=0, ddof=1) / np.sqrt(len(sample))
+                    for sample in samples
+                ]
+            ),
+        )
+
+
+def _measured(context: RunContext) -> Means:
+    """Both errors, means over data sets."""
     found = []
     for dimension, count in SETS.items():
         setting = Setting.of_ratios(dimension, RATIOS)
         drawn = fitted_errors(setting, context.seeds(count))
         found.append(np.column_stack([drawn.icl, drawn.idg]))
-    return found
+    return Means.of(found)
 
 
-def _stated(context: RunContext, control: str) -> Extrapolated:
+def stated_limit(context: RunContext, control: str) -> Extrapolated:
     """The limit and a parabola, or a mistake."""
     ratios = RATIOS
     if control == EXCHANGED:
@@ -48,36 +68,41 @@ def _stated(context: RunContext, control: str) -> Extrapolated:
     return Extrapolated(np.array([limit.icl, limit.idg]), degree)
 
 
-def _extrapolation_agrees(
-    predicted: Extrapolated, observed: Sequence[FloatArray]
-) -> Evidence:
+def extrapolation_agrees(dimensions: Sequence[int]) -> Judge:
     """Means fitted by a polynomial in 1/D, weighted by their standard errors, have the limits as values at 0."""
-    from scipy.special import ndtri
 
-    # Both errors and both tails share the false alarms of one stochastic check.
-    bound = float(-ndtri((1 - CONFIDENCE) / 4))
-    means = np.array([errors_of_D.mean(axis=0) for errors_of_D in observed])
-    scatter = [errors_of_D.std(axis=0, ddof=1) for errors_of_D in observed]
-    counts = np.array([len(errors_of_D) for errors_of_D in observed])
-    standard_errors = np.array(scatter) / np.sqrt(counts)[:, None]
-    powers = np.vander(1 / np.array(list(SETS)), predicted.degree + 1)
+    def judge(predicted: Extrapolated, observed: Means) -> Evidence:
+        from scipy.special import ndtri
+
+        # Both errors and both tails share the false alarms of one stochastic check.
+        bound = float(-ndtri((1 - CONFIDENCE) / 4))
+        powers = np.vander(1 / np.array(dimensions), predicted.degree + 1)
+        ends = _values_at_zero(powers, observed)
+        gaps = np.abs(ends.values - predicted.limit) / ends.errors
+        numbers = [
+            f"{end:.4f} ± {deviation:.4f}"
+            for end, deviation in zip(ends.values, ends.errors, strict=True)
+        ]
+        limits = ", ".join(f"{value:.4f}" for value in predicted.limit)
+        return Evidence(
+            agrees=bool(np.max(gaps) <= bound),
+            observed=f"{', '.join(numbers)}: {np.max(gaps):.1f} standard errors at most",
+            expected=f"{limits}, within {bound:.1f} standard errors",
+            residual=float(np.max(gaps)),
+        )
+
+    return judge
+
+
+def _values_at_zero(powers: FloatArray, observed: Means) -> Means:
+    """Polynomials through means at 1/D = 0, (n,), with their `powers` (D, degree + 1) of 1/D, the last of them 0."""
     ends, deviations = [], []
-    for mean, error in zip(means.T, standard_errors.T, strict=True):
+    for mean, error in zip(observed.values.T, observed.errors.T, strict=True):
         weighted = powers / error[:, None]
         covariance = np.linalg.inv(weighted.T @ weighted)
         ends.append((covariance @ weighted.T @ (mean / error))[-1])
         deviations.append(np.sqrt(covariance[-1, -1]))
-    gaps = np.abs(np.array(ends) - predicted.limit) / deviations
-    numbers = [
-        f"{end:.4f} ± {deviation:.4f}"
-        for end, deviation in zip(ends, deviations, strict=True)
-    ]
-    return Evidence(
-        agrees=bool(np.max(gaps) <= bound),
-        observed=f"{', '.join(numbers)}: {np.max(gaps):.1f} standard errors at most",
-        expected=f"{', '.join(f'{value:.4f}' for value in predicted.limit)}, within {bound:.1f} standard errors",
-        residual=float(np.max(gaps)),
-    )
+    return Means(np.array(ends), np.array(deviations))
 
 
 CLAIMS = (
@@ -89,8 +114,8 @@ CLAIMS = (
         observable="errors extrapolated from D = 12 … 44, τ = P/(D(D+1)) = 2, α = 2, κ = 1/2, ρ = 0.1",
         limit="D → ∞",
         measure=_measured,
-        predict=_stated,
-        judge=_extrapolation_agrees,
+        predict=stated_limit,
+        judge=extrapolation_agrees(list(SETS)),
         controls=(LINE, EXCHANGED),
         hypotheses=HYPOTHESES,
         tier="long",

@@ -50,6 +50,14 @@ _LU: dict[str, tuple[Result, ...]] = {
             ),
         ),
         Result(
+            "From finite size to high dimension (beyond the paper)",
+            (
+                "asymptotics.ridge_order",
+                "asymptotics.ridgeless_order",
+                "asymptotics.label_row",
+            ),
+        ),
+        Result(
             "Other tasks than those of training, and any covariance (beyond the paper)",
             ("asymptotics.alignment", "asymptotics.heavy_tails"),
             ("task_alignment",),
@@ -81,6 +89,7 @@ _LU: dict[str, tuple[Result, ...]] = {
                 "asymptotics.curve_of_limit",
                 "asymptotics.closed_contour",
                 "asymptotics.closed_contour_of_tasks",
+                "asymptotics.stated_error",
             ),
         ),
         Result(
@@ -94,7 +103,11 @@ _LU: dict[str, tuple[Result, ...]] = {
         ),
         Result(
             "The training of merged attention on few tasks (beyond the paper)",
-            ("asymptotics.training_on_few_tasks",),
+            (
+                "asymptotics.training_on_few_tasks",
+                "asymptotics.errors_along_training",
+                "asymptotics.early_stopping_of_training",
+            ),
             ("training_on_few_tasks",),
         ),
     ),

@@ -7,7 +7,7 @@ import numpy as np
 from ....runtime.arrays import FloatArray
 from ....theory.asymptotics import errors, learning_curve
 from ...evidence.claim import Claim, RunContext
-from ...evidence.evidence import Curve, Evidence
+from ...evidence.evidence import Curve, Evidence, Judge
 from ...evidence.judges import CONFIDENCE, curve, student_quantile
 from .readout_runs import Ratios, Setting, flow_errors
 
@@ -55,44 +55,50 @@ def _best_places(context: RunContext, control: str) -> list[int]:
     return places
 
 
-def least_before_the_end(
-    predicted: Sequence[int], observed: Sequence[FloatArray]
-) -> Evidence:
+def least_before_the_end(times: FloatArray) -> Judge:
     """The error at the predicted place is below that at every other time and at the end, beyond scatter.
 
-    Observed are errors (sets, T) for each predicted place. Times next to the predicted one are not compared. The
-    evidence is undecided where means are in this order, but scatter might be the reason.
+    Observed are errors (sets, T) at `times` (T,), of which the last is the end, for each predicted place. Times next to
+    the predicted one are not compared. The evidence is undecided where means are in this order, but scatter might be
+    the reason.
     """
-    scores: list[float] = []
-    savings: list[float] = []
-    curves: list[Curve] = []
-    for place, values in zip(predicted, observed, strict=True):
-        count = len(values)
-        distance = np.abs(np.arange(values.shape[1]) - place)
-        others = np.flatnonzero(distance > NEIGHBOURS)
-        # Errors of one data set at two times scatter together: pairs tell them apart.
-        excess = values[:, others] - values[:, [place]]
-        standard_error = excess.std(axis=0, ddof=1) / np.sqrt(count)
-        scores.append(float(np.min(excess.mean(axis=0) / standard_error)))
 
-        mean = values.mean(axis=0)
-        savings.append(1 - mean[place] / mean[-1])
-        name = f"case {len(curves) + 1}"
-        least = np.full(len(mean), mean[place])
-        curves.append(curve(name, least[:-1], mean[:-1], THETA[:-1]))
-    quantile = student_quantile(len(observed[0]) - 1)
-    return Evidence(
-        agrees=min(scores) > quantile,
-        observed=(
-            f"other times are worse by {min(scores):.1f} standard errors or more, "
-            f"the end by {100 * min(savings):.0f} to {100 * max(savings):.0f} % of its error"
-        ),
-        expected=f"more than {quantile:.1f} standard errors, {CONFIDENCE:g} of Student's t",
-        residual=-min(scores),
-        curves=tuple(curves),
-        axes=("θ", "error"),
-        undecided=0 < min(scores) <= quantile,
-    )
+    def judge(predicted: Sequence[int], observed: Sequence[FloatArray]) -> Evidence:
+        scores: list[float] = []
+        savings: list[float] = []
+        curves: list[Curve] = []
+        for place, values in zip(predicted, observed, strict=True):
+            scores.append(_score_of_others(place, values))
+            mean = values.mean(axis=0)
+            savings.append(1 - mean[place] / mean[-1])
+            name = f"case {len(curves) + 1}"
+            least = np.full(len(mean), mean[place])
+            curves.append(curve(name, least[:-1], mean[:-1], times[:-1]))
+        quantile = student_quantile(len(observed[0]) - 1)
+        return Evidence(
+            agrees=min(scores) > quantile,
+            observed=(
+                f"other times are worse by {min(scores):.1f} standard errors or more, "
+                f"the end by {100 * min(savings):.0f} to {100 * max(savings):.0f} % of its error"
+            ),
+            expected=f"more than {quantile:.1f} standard errors, {CONFIDENCE:g} of Student's t",
+            residual=-min(scores),
+            curves=tuple(curves),
+            axes=("time", "error"),
+            undecided=0 < min(scores) <= quantile,
+        )
+
+    return judge
+
+
+def _score_of_others(place: int, values: FloatArray) -> float:
+    """The least excess of errors (sets, T) at other times over that at a place, in standard errors."""
+    distance = np.abs(np.arange(values.shape[1]) - place)
+    others = np.flatnonzero(distance > NEIGHBOURS)
+    # Errors of one data set at two times scatter together: pairs tell them apart.
+    excess = values[:, others] - values[:, [place]]
+    standard_error = excess.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return float(np.min(excess.mean(axis=0) / standard_error))
 
 
 CLAIMS = (
@@ -107,7 +113,7 @@ CLAIMS = (
         limit="D → ∞; the best of times a factor of two apart is the same at D = 16",
         measure=_measured_errors,
         predict=_best_places,
-        judge=least_before_the_end,
+        judge=least_before_the_end(THETA),
         controls=(UNLIMITED, MANY, OTHER_UNIT),
         hypotheses=("x ~ N(0, I/D)", "tasks uniform on the sphere, equally often"),
         figure="readout_learning_curves",
