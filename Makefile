@@ -18,7 +18,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH):$(subst $(SPACE),:,$(PYENV))
 PYTHONS ?= 3.11 3.12 3.13
 
-.PHONY: verify figures benchmarks mutants seeds check test test-lowest test-pythons test-browser test-torch lint types packages clean
+.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch lint types packages clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -67,6 +67,13 @@ quick:
 # Needs chromium and chromedriver on the machine: apt-get install chromium chromium-driver
 test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest tests/browser/report_in_chromium.py
+
+# Every script of the gallery, and the pictures of pages that come from them.
+test-gallery: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 0 tests/docs/gallery_runs.py
+
+images: $(VENV)/.installed
+	$(BIN)/python docs/make_images.py
 
 # The networks that are trained with PyTorch, an extra. `make test-torch TORCH=python3` uses an interpreter that has it,
 # with pytest and what the package depends on; without it PyTorch is installed into an environment of its own.

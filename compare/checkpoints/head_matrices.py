@@ -71,7 +71,8 @@ def matrices_of_heads(
     if tensor.ndim == 3:
         if heads is None:
             raise ValueError(
-                f"{name} is one matrix of shape {tensor.shape[1:]}: say with --heads how many heads are in it"
+                f"{name} is one matrix of shape {tensor.shape[1:]}: "
+                "say with --heads how many heads are in it (in Python, HeadLayout(heads=…))"
             )
         matrices = _divided(matrices, heads, role, name)
     elif heads is not None:
