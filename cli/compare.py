@@ -26,13 +26,16 @@ def verify(
     claims: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Claims by id, or Python files of your own.",
+            help="Claims by id or by what comes before the dot of their ids, or Python files of your own.",
             autocompletion=claims_that_begin,
         ),
     ] = None,
     tier: Annotated[
         str,
-        typer.Option(help="Check claims up to this tier: fast, standard, long, paper."),
+        typer.Option(
+            help="Check claims up to this tier: fast, standard, long, paper. Claims that are named are checked "
+            "whatever their tier."
+        ),
     ] = "standard",
     out: Annotated[
         Path, typer.Option(help="Folder for ledger, report, figures and runs.")

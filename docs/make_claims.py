@@ -25,8 +25,9 @@ to be refuted, its counterexample is checked at every run, and a *corrected* sta
 wrong about a variant. A verdict is as expected if its level is the one that the claim expects, *numerical*
 unless the table says another.
 
-**Tiers.** *fast* and *standard* claims are checked by default, in under three minutes together; `--tier long`
-adds what takes minutes each, `--tier paper` what takes hours.
+**Tiers.** *fast* and *standard* claims are checked by default, in about five minutes together on two cores;
+`--tier long` adds what takes minutes each, `--tier paper` what takes hours. Claims that are named are checked
+whatever their tier.
 """
 
 COLUMNS = ("id", "statement", "what is observed", "limit", "controls", "tier, level")
