@@ -18,7 +18,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH):$(subst $(SPACE),:,$(PYENV))
 PYTHONS ?= 3.11 3.12 3.13
 
-.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch lint types packages clean
+.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch test-notebooks notebooks lint types packages clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -28,6 +28,14 @@ benchmarks: $(VENV)-benchmarks/.installed
 
 figures: $(VENV)/.installed
 	$(BIN)/attndyn figures --out results/figures
+
+# Runs the notebooks of the documentation anew, and writes what they show into them.
+notebooks: $(VENV)/.installed-notebooks
+	$(BIN)/python docs/make_notebooks.py
+
+# The same in a kernel, compared with what the files show; `make test` does it without a kernel.
+test-notebooks: $(VENV)/.installed-notebooks
+	$(BIN)/python docs/make_notebooks.py --check
 
 mutants: $(VENV)/.installed-test
 	$(BIN)/python -m tests.mutation
@@ -140,6 +148,10 @@ $(VENV)/.installed-test: $(VENV)/.created setup.cfg pyproject.toml
 
 $(VENV)/.installed-browser: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[test,browser]'
+	touch $@
+
+$(VENV)/.installed-notebooks: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,notebooks]'
 	touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed-test

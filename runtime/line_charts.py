@@ -158,10 +158,10 @@ class Axis(NamedTuple):
     def names_of_ends(self) -> tuple[str, str]:
         """Both ends in as few digits as tell them apart."""
         for digits in (3, 4, 5, 6, 9):
-            low, high = (f"{end:.{digits}g}" for end in (self.low, self.high))
+            low, high = (_number(end, digits) for end in (self.low, self.high))
             if low != high:
                 break
-        return _short(low), _short(high)
+        return low, high
 
 
 class Axes(NamedTuple):
@@ -311,10 +311,12 @@ def _cut(text: str, letters: int) -> str:
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
-def _short(number: str) -> str:
-    """A number as it is read: 1e-8 instead of 1e-08.
+def _number(value: float, digits: int) -> str:
+    """A number in so many digits, as it is read: whole ones below a million are written out.
 
-    >>> _short("1.5e-08"), _short("2e+10"), _short("100")
-    ('1.5e-8', '2e10', '100')
+    >>> _number(1.5e-8, 3), _number(2e10, 3), _number(16000.0, 3), _number(0.1234, 3)
+    ('1.5e-8', '2e10', '16,000', '0.123')
     """
-    return re.sub(r"e\+?(-?)0*(\d)", r"e\1\2", number)
+    if value == round(value) and 1 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
+    return re.sub(r"e\+?(-?)0*(\d)", r"e\1\2", f"{value:.{digits}g}")

@@ -86,7 +86,7 @@ def test_axes_are_logarithmic_where_values_ask_for_it():
     (points,) = paths(svg)
     straight = np.interp(points[:, 0], [LEFT, RIGHT_EDGE], [TOP, BOTTOM_EDGE])
     assert np.abs(points[:, 1] - straight).max() < 0.2
-    assert {"0.001", "1e5", "1e-9", "log"} <= set(texts(svg))
+    assert {"0.001", "100,000", "1e-9", "log"} <= set(texts(svg))
     assert any("without flow time 0" in text for text in texts(svg))
 
 

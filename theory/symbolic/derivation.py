@@ -148,7 +148,7 @@ class Derivation(TypesetResult):
     def to_dict(self) -> dict[str, object]:
         """Model, block, weights, parameters, loss and flow, expressions as text."""
         return {
-            "model": None if self.model is None else str(self.model),
+            "model": None if self.model is None else self._model_in_words(),
             "block": self.block,
             "weights": [str(weight) for weight in self.weights],
             "parameters": [str(symbol) for symbol in self.parameters],
@@ -157,8 +157,14 @@ class Derivation(TypesetResult):
         }
 
     def _title(self) -> str:
-        subject = "an output" if self.model is None else str(self.model)
+        subject = "an output" if self.model is None else self._model_in_words()
         return f"Derivation of {subject} at D = {self.task.dimension}"
+
+    def _model_in_words(self) -> str:
+        """The model as it shows itself; one of the user's own, which may not, by the name of its class."""
+        # The address in memory, which Python shows else, is another one each time.
+        shows_itself = type(self.model).__repr__ is not object.__repr__
+        return str(self.model) if shows_itself else type(self.model).__name__
 
 
 def derive(

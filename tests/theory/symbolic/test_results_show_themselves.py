@@ -115,6 +115,19 @@ def test_a_derivation_in_latex_has_loss_and_flow():
     assert all(block.startswith(r"\begin{equation}") for block in blocks)
 
 
+def test_a_model_that_does_not_show_itself_is_named_by_its_class():
+    class Own:
+        def shapes(self, dimension):
+            return Separate(1).shapes(dimension)
+
+        def heads(self, weights):
+            return Separate(1).heads(weights)
+
+    derived = derive(symbolic_task(1), Own(), "restricted")
+    assert repr(derived).startswith("Derivation of Own at D = 1")
+    assert derived.to_dict()["model"] == "Own"
+
+
 def test_a_right_hand_side_names_its_variables():
     right = to_numpy(DERIVED, dict.fromkeys([*DERIVED.parameters, N], 2))
     assert [line.split()[-1] for line in repr(right).split("\n")[1:]] == [
