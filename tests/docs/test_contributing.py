@@ -14,7 +14,16 @@ import attndyn
 
 ROOT = Path(attndyn.__file__).parent
 PAGE = ROOT / "CONTRIBUTING.md"
-COPIED = ("cli", "compare", "models", "runtime", "simulate", "teachers", "theory")
+COPIED = (
+    "cli",
+    "compare",
+    "explore",
+    "models",
+    "runtime",
+    "simulate",
+    "teachers",
+    "theory",
+)
 COPIED += ("docs", "tests/upkeep")
 WING = ("theory/toy", "compare/claims/toy", "compare/figures/toy")
 
