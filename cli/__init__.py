@@ -14,7 +14,7 @@ from ..runtime.versions import package_version
 from . import compare, measures, simulate, theory
 from . import readout as readout
 from .exit_status import ExitStatus, in_words
-from .explore import explore
+from .explorer import explore
 from .networks import train_network
 from .output.streams import abandon, flush, is_closed_pipe, spelled_output
 from .predict import predict

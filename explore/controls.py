@@ -14,8 +14,9 @@ NO_LIMIT = "inf"
 
 @dataclass(frozen=True)
 class Slider:
-    """A number. The slider stops at each of `values`, which increase; any number between the first and the last may
-    be set. It is whole where all values are; the last may be `math.inf`.
+    """A number between the first and the last of `values`, at which the slider stops.
+
+    They increase; the number is whole where all of them are, and the last may be `math.inf`.
 
     `group` is the heading that it stands under, `help` what a pointer that rests on it reads. `shown_with` names the
     options of a choice with which it is there: {"model": ("separate",)}.

@@ -22,6 +22,7 @@ class Server(uvicorn.Server):
     opens_browser = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and then open the browser."""
         await super().startup(sockets)
         if self.opens_browser and not self.should_exit:
             # Some browsers return only when they are closed.
@@ -30,6 +31,7 @@ class Server(uvicorn.Server):
             )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End at Ctrl-C without an error, at other signals as they ask."""
         if sig != signal.SIGINT:
             super().handle_exit(sig, frame)
         elif self.should_exit:

@@ -15,9 +15,9 @@ const DASH = { solid: [], dashed: [6, 4], dotted: [2, 3] };
  * the y axis begin where the curves do; right: pixels at the right edge for labels of levels; label: for readers who
  * do not see it; onPointer(x or null): the pointer is at this x, or has left.
  *
- * draw({x, lines, levels, ticks, verticals}) draws: x, increasing numbers; lines, [{label, values, color, dash, width}]
+ * draw({x, lines, levels, ticks, verticals, top}) draws: x, increasing numbers; lines, [{label, values, color, dash, width}]
  * with dash "solid", "dashed" or "dotted" and null where a line has a gap; levels, [{y, label}]; ticks, [y];
- * verticals, [{x, label}]. Lines may change their number between calls, which builds the chart anew: not while a
+ * verticals, [{x}]; top: where the y axis ends at most. Lines may change their number between calls, which builds the chart anew: not while a
  * slider moves.
  */
 export function lineChart(card, options) {
@@ -97,6 +97,7 @@ export function lineChart(card, options) {
       least = Math.min(0, least);
       largest = Math.max(0, largest);
     }
+    if (drawn.top) largest = Math.min(largest, drawn.top);
     const room = 0.05 * (largest - least || 1);
     return [least < 0 || options.fromZero === false ? least - room : 0, largest + room];
   }

@@ -5,7 +5,7 @@ import { Exchange, server } from "./exchange.js";
 import { startThemes } from "./themes.js";
 import { tools } from "./tools.js";
 
-const REST = 160; // ms without a move after which everything is computed in full
+const REST = 250; // ms without a move after which everything is computed in full
 const find = (selector) => document.querySelector(selector);
 
 /** Milliseconds from a change of a control to the curves that are drawn of it, for tests. */
@@ -45,6 +45,9 @@ async function open(tab, source, given) {
   opened.set(tab.name, known);
   for (const other of opened.values()) other.place.hidden = other !== known;
   current = known;
+  const python = find(".python");
+  python.className = `card python ${known.view.python ?? "wide"}`;
+  known.place.append(python);
   Object.assign(known.settings, fromAddress(tab, given, known.settings));
   known.controls = controls(find(".controls"), tab, known.settings, (moving) => change(known, moving), source.limits(tab, known.settings));
   find(".controls").append(stateButtons(known, source));

@@ -183,5 +183,15 @@ function timeSlider(parent, label, onMove) {
   };
 }
 
+/** A box to tick beside the title of a card: onChange(isTicked). */
+function check(parent, label, onChange) {
+  const element = document.createElement("label");
+  element.className = "check";
+  const input = Object.assign(document.createElement("input"), { type: "checkbox" });
+  input.addEventListener("change", () => onChange(input.checked));
+  element.append(input, label);
+  parent.querySelector("header").append(element);
+}
+
 /** Everything of this module and of `charts.js` and `formats.js` that a tab needs. */
-export const tools = { card, lineChart, picture, maps, table, timeSlider, paint, colours, number, percent, short, subset, indexed };
+export const tools = { card, lineChart, picture, maps, table, timeSlider, check, paint, colours, number, percent, short, subset, indexed };

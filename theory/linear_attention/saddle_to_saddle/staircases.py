@@ -177,6 +177,13 @@ class Staircase(Displayed):
         """e_dᵀ M e_d (T, D), on the eigenvectors of E x xᵀ where Λ and Ω do not commute."""
         return self.curve.coefficients(flow_times(flow_time))
 
+    def effective_map(self, flow_time: ArrayLike) -> FloatArray:
+        """Effective map M (T, D, D) at `flow_time` (T,), on the coordinates of x."""
+        maps = self.curve.maps(flow_times(flow_time))  # (T, D', D')
+        basis = self.curve.basis  # (D, D')
+        on_coordinates = np.einsum("id,tde,je->tij", basis, maps, basis, optimize=True)
+        return np.asarray(on_coordinates * self.curve.units.weight**3)
+
     def plot(
         self,
         ax: "Axes | None" = None,

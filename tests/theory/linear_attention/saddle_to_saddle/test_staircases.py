@@ -8,6 +8,8 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from attndyn import Merged, Separate, Task
+from attndyn.models.effective_map import effective_map
+from attndyn.simulate import restricted
 from attndyn.theory.linear_attention.saddle_to_saddle.escapes import (
     SeparateHeads,
     escape,
@@ -467,3 +469,16 @@ def test_the_plot_of_a_staircase_is_its_loss_with_exit_times_marked():
         verify=False,
     )
     assert np.all(nothing.plot().get_lines()[0].get_ydata() == nothing.plateaus[0])
+
+
+@pytest.mark.parametrize("task", [TASK, UNALIGNED])
+def test_the_effective_map_begins_with_that_of_the_weights_and_has_the_loss(task):
+    model = Separate(heads=3, rank=2)
+    weights = random_weights(model, task.dimension, 0.05, seed=2)
+    steps = staircase(task, model, weights)
+    times = np.append(0.0, 1.01 * steps.drop_times)
+    maps = steps.effective_map(times)
+    first = effective_map(model, restricted(weights))
+    moments = population(task, model)
+    assert np.allclose(maps[0], first, rtol=1e-12, atol=1e-15)
+    assert np.allclose(moments.loss(maps), steps.loss(times), rtol=1e-10)
