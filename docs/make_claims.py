@@ -18,6 +18,8 @@ its limit **and** the same judge rejects every wrong formula under *controls*. `
 claim, or all whose ids begin with NAME and a dot. This page is written by `docs/make_claims.py`.
 
 **Levels.** *proved*: a symbolic identity, derived from the definition.
+*certified*: an enclosure that holds with certainty lies inside the stated interval; [certified](certified.md) says what
+that shows.
 *numerical*: observed within an error budget, at the expected order where the claim speaks of a limit.
 *refuted*: prediction and observation disagree; a statement that is known not to hold as it stands is expected
 to be refuted, its counterexample is checked at every run, and a *corrected* statement must pass the same judge.

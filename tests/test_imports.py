@@ -16,6 +16,7 @@ ROOT = Path(attndyn.__file__).parent
 PACKAGE = "attndyn"
 
 SYMBOLIC = "attndyn.theory.symbolic"
+CERTIFIED = "attndyn.theory.certified"
 SURFACES = {"attndyn.theory", "attndyn.simulate", "attndyn.compare"}
 """Packages whose names are for users: those of a wing may be among them."""
 BY_MODEL = {
@@ -84,6 +85,8 @@ def broken_rule(importer: str, imported: str) -> str | None:
     )
     if both_in_theory and within(importer, SYMBOLIC) != within(imported, SYMBOLIC):
         return "symbols and numbers share nothing"
+    if both_in_theory and within(importer, CERTIFIED) != within(imported, CERTIFIED):
+        return "enclosures and numbers share nothing"
     if imported == PACKAGE:
         return "the root is for users: it is lazy"
     if imported in BY_NAME and any(within(importer, floor) for floor in NO_NAMES):
@@ -161,6 +164,16 @@ def test_no_import_breaks_a_rule(graph):
         ("theory.symbolic.loss", "theory", "symbols and numbers share nothing"),
         ("theory.ode", "theory.symbolic.loss", "symbols and numbers share nothing"),
         ("theory", "theory.symbolic", "symbols and numbers share nothing"),
+        (
+            "theory.certified.balls",
+            "theory.ode",
+            "enclosures and numbers share nothing",
+        ),
+        (
+            "theory.ode",
+            "theory.certified.balls",
+            "enclosures and numbers share nothing",
+        ),
     ],
 )
 def test_a_forbidden_import_is_reported(importer, imported, rule):
@@ -239,11 +252,16 @@ def declared(option: str) -> set[str]:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     section, _, key = option.rpartition("/")
-    return {
+    names = {
         re.split(r"[^\w-]", line)[0].replace("-", "_")
         for line in config[section][key].split("\n")
         if line
     }
+    return {IMPORTED_AS.get(name, name) for name in names}
+
+
+IMPORTED_AS = {"python_flint": "flint"}
+"""What has another name in Python than on the package index."""
 
 
 def test_whatever_is_imported_is_declared(graph):
@@ -251,7 +269,7 @@ def test_whatever_is_imported_is_declared(graph):
         imported for _, imported in imports(graph) if not within(imported, PACKAGE)
     }
     known = declared("options/install_requires")
-    for extra in ("sweep", "safetensors", "explore"):
+    for extra in ("sweep", "safetensors", "explore", "certified"):
         known |= declared(f"options.extras_require/{extra}")
     assert external - set(sys.stdlib_module_names) == known
 

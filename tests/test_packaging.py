@@ -90,7 +90,7 @@ def test_every_dependency_says_why_it_is_there():
 
 
 HEAVY = ("scipy", "sympy", "mpmath", "matplotlib", "numba", "rich", "typer")
-HEAVY += ("xarray", "distributed", "mpi4py", "safetensors")
+HEAVY += ("xarray", "distributed", "mpi4py", "safetensors", "flint")
 """What takes long to load, and is loaded by the function that needs it."""
 
 

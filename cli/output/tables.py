@@ -6,7 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...compare.evidence.verdict import Verdict, controls_in_words
+from ...compare.evidence.verdict import (
+    Verdict,
+    controls_in_words,
+    width_in_words,
+)
 from ...compare.ledger.ledger import Ledger
 from ...runtime.ascii_text import named, spelled
 from ...theory import AnyFixedPoint, FixedPoint, KroneckerFixedPoint
@@ -67,6 +71,9 @@ def _verdict_table(verdicts: Sequence[Verdict], console: "Console") -> "Table":
         cells = [escape(_as_printed(text, console)) for text in texts]
         colour = "green" if verdict.holds else "red"
         level = f"[{colour}]{verdict.level}[/{colour}]"
+        width = width_in_words(verdict.evidence)
+        if width:
+            level = f"{level} (width {width})"
         table.add_row(verdict.id, level, *cells, f"{verdict.seconds:.1f}")
     return table
 

@@ -55,7 +55,9 @@ def _judgement(claim: Claim, context: RunContext) -> Judgement:
     while True:
         evidence = _evidence_on_variants(claim, context)
         undecided = any(part.undecided for part in evidence.values())
-        if not undecided or context.repeat_factor >= MAX_REPEAT_FACTOR:
+        # More seeds narrow no enclosure: it has no scatter.
+        is_final = claim.evidence_level == "certified"
+        if not undecided or is_final or context.repeat_factor >= MAX_REPEAT_FACTOR:
             break
         repeated = replace(
             context, repeat_factor=2 * context.repeat_factor, experiments=()

@@ -71,7 +71,8 @@ class Evidence(Displayed):
 
     `fit` is the measured order of a limit. `budget` names the sources of error and how large each is, in the unit
     of `residual`, the difference that they must explain. `curves` are what the claim's figure shows over `axes`.
-    `undecided`: scatter hides whether the two agree, and more seeds would tell.
+    `width` is that of the widest enclosure, where what was observed is certain to lie in some.
+    `undecided`: scatter or the width of an enclosure hides whether the two agree.
     """
 
     agrees: bool
@@ -83,6 +84,7 @@ class Evidence(Displayed):
     curves: tuple[Curve, ...] = ()
     axes: tuple[str, str] = ("", "")
     undecided: bool = False
+    width: float | None = None
 
     def summary(self) -> Summary:
         """The evidence on one screen."""
@@ -93,6 +95,8 @@ class Evidence(Displayed):
             rows["residual"] = f"{self.residual:.3g}"
         for source, size in self.budget:
             rows[f"budget: {source}"] = f"{size:.3g}"
+        if self.width is not None:
+            rows["width"] = f"{self.width:.1e}"
         if self.curves:
             rows["curves"] = ", ".join(curve.name for curve in self.curves)
         outcome = "agreement" if self.agrees else "disagreement"

@@ -138,6 +138,7 @@ class Verdict(Displayed):
             "source": self.source,
             "observed": self.observed,
             "expected": self.expected,
+            "width": width_in_words(self.evidence),
             "controls": controls_in_words(self.variants),
             "assumes": ", ".join(self.claim.assumes),
             "seconds": f"{self.seconds:.1f}",
@@ -182,6 +183,7 @@ class Verdict(Displayed):
             "assumes": (),
             "agrees": plain["level"] not in ("refuted", "inconclusive"),
             "undecided": False,
+            "width": None,
         }
         values = younger | dict(plain)
         return cls(
@@ -193,6 +195,15 @@ class Verdict(Displayed):
             seed=values["seed"],
             digest=values["digest"],
         )
+
+
+def width_in_words(evidence: Evidence) -> str:
+    """How wide the widest enclosure is, empty where there is none.
+
+    >>> width_in_words(Evidence(True, "1.0", "1", width=2.4e-13))
+    '2.4e-13'
+    """
+    return "" if evidence.width is None else f"{evidence.width:.1e}"
 
 
 def controls_in_words(variants: VariantOutcomes) -> str:
@@ -245,6 +256,7 @@ def _plain_evidence(evidence: Evidence) -> dict[str, Any]:
         "residual": evidence.residual,
         "curves": tuple(asdict(curve) for curve in evidence.curves),
         "axes": evidence.axes,
+        "width": evidence.width,
     }
 
 
@@ -281,6 +293,7 @@ def _evidence(plain: Mapping[str, Any]) -> Evidence:
         curves=_curves(plain["curves"]),
         axes=_tuples(plain["axes"]),
         undecided=plain["undecided"],
+        width=plain["width"],
     )
 
 

@@ -136,11 +136,18 @@ def _verdicts(
 
 
 def _stored_verdicts(checks: list[_Check]) -> dict[str, Verdict]:
-    """Id → verdict, of the checks that an earlier run has made and stored."""
+    """Id → verdict, of the checks that an earlier run has made and stored.
+
+    A check that failed then, as where a package was missing, is no verdict to keep: it may not fail now.
+    """
     stored = {
         check.name: load_verdict(check.digest, check.verdict_folder) for check in checks
     }
-    return {name: verdict for name, verdict in stored.items() if verdict is not None}
+    return {
+        name: verdict
+        for name, verdict in stored.items()
+        if verdict is not None and verdict.level != "inconclusive"
+    }
 
 
 def _how_to_go_on(checks: list[_Check]) -> str:

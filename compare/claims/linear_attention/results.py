@@ -253,6 +253,22 @@ _PARTS: dict[str, tuple[Result, ...]] = {
             ),
         ),
     ),
+    "Certainty beyond doubles (beyond the paper)": (
+        Result("Fixed points of whole tasks", ("certified.fixed_points",)),
+        Result(
+            "Closed forms of drops",
+            ("certified.closed_forms", "certified.aligned_drops"),
+        ),
+        Result(
+            "Drops by validated integration",
+            (
+                "certified.drop_times",
+                "certified.loss_tube",
+                "certified.first_exit",
+                "certified.low_orders",
+            ),
+        ),
+    ),
     "What is learned in context": (
         Result(
             "Principal component regression with ever more components",

@@ -1,0 +1,1 @@
+"""Claims of the level "certified": enclosures against what the numerical theory states."""
