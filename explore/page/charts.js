@@ -17,7 +17,8 @@ const DASH = { solid: [], dashed: [6, 4], dotted: [2, 3] };
  *
  * draw({x, lines, levels, ticks, verticals, top}) draws: x, increasing numbers; lines, [{label, values, color, dash, width}]
  * with dash "solid", "dashed" or "dotted" and null where a line has a gap; levels, [{y, label}]; ticks, [y];
- * verticals, [{x}]; top: where the y axis ends at most. Lines may change their number between calls, which builds the chart anew: not while a
+ * verticals, [{x}]; dots, [{x, y, error, color}] with an error bar; top: where the y axis ends at most. Lines may
+ * change their number between calls, which builds the chart anew: not while a
  * slider moves.
  */
 export function lineChart(card, options) {
@@ -83,7 +84,7 @@ export function lineChart(card, options) {
         points: { show: false },
         spanGaps: false,
       }))],
-      hooks: { drawAxes: [(u) => drawBehind(u, drawn)], draw: [(u) => drawLabels(u, drawn)], setCursor: [pointed] },
+      hooks: { drawAxes: [(u) => drawBehind(u, drawn)], draw: [(u) => drawLabels(u, drawn), (u) => drawDots(u, drawn)], setCursor: [pointed] },
     };
   }
 
@@ -235,4 +236,29 @@ function apart(positions, distance) {
     });
   }
   return places;
+}
+
+// Measured values as dots with error bars, within the axes.
+function drawDots(u, data) {
+  prepared(u, (context, box) => {
+    const pixel = devicePixelRatio;
+    context.beginPath();
+    context.rect(box.left, box.top, box.width, box.height);
+    context.clip();
+    for (const point of data?.dots ?? []) {
+      const place = (y) => u.valToPos(y, "y", true);
+      const x = u.valToPos(point.x, "x", true);
+      if (!Number.isFinite(place(point.y))) continue;
+      context.fillStyle = context.strokeStyle = paint(point.color);
+      context.lineWidth = 1.5 * pixel;
+      context.beginPath();
+      const low = place(point.y - (point.error ?? 0));
+      context.moveTo(x, Number.isFinite(low) ? low : box.top + box.height);
+      context.lineTo(x, place(point.y + (point.error ?? 0)));
+      context.stroke();
+      context.beginPath();
+      context.arc(x, place(point.y), 3.5 * pixel, 0, 2 * Math.PI);
+      context.fill();
+    }
+  });
 }
