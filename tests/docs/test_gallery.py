@@ -14,14 +14,19 @@ FROM_COMMANDS = {"spectral_measures.png"}
 """Pictures that `attndyn figures` draws."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def modules_of_docs():
+    """The modules beside the pages can be imported."""
+    sys.path.insert(0, str(DOCS))
+    yield
+    sys.path.remove(str(DOCS))
+
+
 @pytest.fixture(scope="module")
 def images():
     """The script that writes the pictures."""
-    sys.path.insert(0, str(DOCS))
-    try:
-        import make_images
-    finally:
-        sys.path.remove(str(DOCS))
+    import make_images
+
     return make_images
 
 
@@ -29,7 +34,10 @@ def faults_of_text(text: str) -> list[str]:
     """What is wrong with the words of a script: title, first sentence, what to try next, links, imports."""
     module = ast.parse(text)
     title, line, _, *story = (ast.get_docstring(module) or "\n\n\n").split("\n")
-    last_block = text.rsplit("# %%", 1)[-1]
+    blocks = text.split("# %%")
+    last_block = blocks[-1]
+    # The gallery takes a figure at the end of the block that opens it.
+    drawing = [block for block in blocks if re.search(r"\bax\.|plt\.subplots", block)]
     imports = [
         node
         for node in ast.walk(module)
@@ -45,6 +53,7 @@ def faults_of_text(text: str) -> list[str]:
         "its title is not underlined": line != "=" * len(title) or not title,
         "its first sentence does not end": "." not in " ".join(story),
         "it does not say what to try next": "Try " not in last_block,
+        "it draws in more than one block": len(drawing) > 1,
         "it links no function": ":func:`attndyn." not in last_block,
         "it ends in no number": not re.search(
             r'print\(\s*f"[^"]*: \{[^"]*\}"\s*\)', text
@@ -66,7 +75,18 @@ def test_every_script_is_a_story_with_a_title_and_an_end(images):
 
 
 def test_a_script_without_words_is_found():
-    assert len(faults_of_text("import numpy\nnumpy.random.default_rng()\n")) == 6
+    text = "import numpy\nnumpy.random.default_rng()\nax.plot()\n# %%\nax.legend()\n"
+    assert len(faults_of_text(text)) == 7
+
+
+def test_every_script_has_its_place_in_the_order(images):
+    from gallery_order import SECTIONS, StoryOrder
+
+    placed = [
+        f"{section}/{name}.py" for section, names in SECTIONS.items() for name in names
+    ]
+    assert sorted(placed) == images.scripts()
+    assert StoryOrder("gallery_src/separate")("plot_ranks.py") == 1
 
 
 def test_every_section_has_a_heading_and_no_data(images):

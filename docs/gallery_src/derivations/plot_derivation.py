@@ -54,8 +54,11 @@ versions = {
     "factor 2 forgotten": {z: x * gradient, x: z * gradient},
 }
 ansatz = {value: z, key_1: x}
+levels = {}
 for name, equations in versions.items():
-    print(name, "-", check_statement(StatedReduction(ansatz, equations), derivation))
+    verdict = check_statement(StatedReduction(ansatz, equations), derivation)
+    levels[name] = verdict.level
+    print(name, "-", verdict)
 
 # %%
 # In numbers, beside training on 40,000 prompts.
@@ -80,7 +83,7 @@ for (name, equations), line in zip(versions.items(), ["k--", "C1:"], strict=True
         t_eval=times,
         rtol=1e-8,
     )
-    ax.plot(times, solution.y[1], line, linewidth=2, label=name)
+    ax.plot(times, solution.y[1], line, linewidth=2, label=f"{levels[name]}: {name}")
     distance[name] = abs(solution.y[1] - keys).mean()
 ax.set(
     xlabel="flow time, 2 × learning rate × steps",

@@ -36,7 +36,7 @@ def task_of(length):
 
 fig, ax = plt.subplots()
 differences = []
-for length in [3, 12, 48]:
+for length in [2, 12, 48]:
     task = task_of(length)
     start = initial_weights(model, task, scale=0.1, seed=0, scheme="restricted")
     run = train(

@@ -34,13 +34,13 @@ for number, rate in enumerate([0.02, 0.04, 0.08]):
         task, p, q, steps, learning_rate=rate, batch=64, chains=50, seed=number
     )
     excess = layer_loss(task, runs.p, runs.q) - minimum(task).loss  # (runs, steps)
-    ax.plot(steps, excess.mean(axis=0), label=f"learning rate {rate}")
+    ax.plot(steps, excess.mean(axis=0), label=f"learning rate {rate}", linewidth=1.6)
     ax.axhline(floor.excess, color="k", linestyle="--", linewidth=1.6)
     late = excess[:, steps >= 100].mean(axis=1)
     error = late.std(ddof=1) / np.sqrt(len(late))
     print(f"rate {rate}: {late.mean():.5f} ± {error:.5f}, predicted {floor.excess:.5f}")
 ax.plot([], [], "k--", linewidth=1.6, label="theory")
-ax.set(xlabel="steps", ylabel="loss above the minimum", ylim=(0, 0.05))
+ax.set(xlabel="steps", ylabel="loss above the minimum", ylim=(0, 0.055))
 ax.legend(ncols=2)
 print(
     f"relative difference at the largest rate: {abs(late.mean() / floor.excess - 1):.3f}"

@@ -37,7 +37,7 @@ for degrees in [0, 45, 90]:
     task = turned(degrees)
     start = initial_weights(model, task, scale=0.1, seed=1)
     data = statistics(sample(task, sequences=40_000, seed=0), model)
-    run = train(model, data, start, learning_rate=0.05, steps=2_000)
+    run = train(model, data, start, learning_rate=0.05, steps=1_200)
     curve = time_course(task, model, run.flow_time, start)
     run.plot(ax, x="flow_time", label=f"{degrees}°")
     curve.plot(

@@ -59,6 +59,8 @@ for heads in [1, 2, 3]:
             color=f"C{head}",
             width=0.9,
         )
+    for task_number, bar in enumerate(bars, start=1):
+        ax.text(bar, 0.03, f"task {task_number}", rotation=90, ha="center", color="w")
     best = least_several_tasks_loss(task, heads, restarts=1)
     expected = head_loads(task, best.omega, best.mu).sum(axis=1)
     ax.hlines(expected, bars - 0.6, bars + 0.6, "k", linestyle="--", linewidth=1.8)
@@ -66,7 +68,9 @@ for heads in [1, 2, 3]:
         f"{heads} heads carry {loads.sum(axis=1).round(2)} of the tasks, best {expected.round(2)}"
     )
 ax.set_xticks([3.5, 6.5, 9.5], ["one head", "two heads", "three heads"])
-ax.set(ylabel="share of task 1, of task 2", ylim=(0, 1.05))
+for bar in bars:
+    ax.text(bar, 0.68, "shared", ha="center", color="w", fontsize=11)
+ax.set(ylabel="share of the task that is carried", ylim=(0, 1.05))
 ax.plot([], [], "k--", linewidth=1.8, label="best heads")
 ax.legend(loc="upper left")
 

@@ -31,6 +31,12 @@ starts = {
     "both signs": ([0.08, -0.05], [0.13, -0.1]),
     "one sign, unequal": ([0.08, 0.005], [0.1, 0.01]),
 }
+
+# %%
+# The loss of heads on unlimited prompts is an integral, and so are the two optima: nothing is
+# sampled.
+
+one, two = exact_optimum(task, 1).loss, exact_optimum(task, 2).loss
 fig, ax = plt.subplots()
 ends = []
 for name, (omega, mu) in starts.items():
@@ -41,20 +47,8 @@ for name, (omega, mu) in starts.items():
     ax.plot(run.weight_flow_time, loss, label=name)
     print(f"{name}: ω starts at {omega} and ends at {ω[-1].round(2)}")
     ends.append(loss[-1])
-
-# %%
-# The loss of heads on unlimited prompts is an integral, and so are the two optima: nothing is
-# sampled.
-
-one, two = exact_optimum(task, 1).loss, exact_optimum(task, 2).loss
-ax.axhline(
-    one,
-    color="k",
-    linestyle="--",
-    linewidth=1.6,
-    label="least loss of one head, and of two",
-)
-ax.axhline(two, color="k", linestyle="--", linewidth=1.6)
+ax.axhline(one, color="k", ls="--", lw=1.6, label="least loss of one head, and of two")
+ax.axhline(two, color="k", ls="--", lw=1.6)
 ax.set(xlabel="flow time, 2 × learning rate × steps", ylabel="loss", ylim=(0, 1.2))
 ax.legend()
 
