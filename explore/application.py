@@ -163,5 +163,5 @@ def _answer(tab: Tab, settings: dict[str, Any], part: str, moving: bool) -> byte
     answer = tab.respond(settings, part, moving)
     if part == next(iter(tab.parts)):
         answer["python"] = tab.in_python(tab.settings(settings))
-    answer["milliseconds"] = 1000 * (time.perf_counter() - start)
+    answer["milliseconds"] = round(1000 * (time.perf_counter() - start), 1)
     return encoded(answer)

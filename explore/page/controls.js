@@ -81,14 +81,14 @@ function row(label, help, change) {
   return {
     element,
     input,
-    set(value, choices) {
-      values = choices;
+    set(value, choices, all) {
       const fixed = choices.length < 2;
+      values = fixed ? all : choices;
       input.disabled = fixed;
       element.setAttribute("aria-disabled", fixed);
-      input.max = Math.max(0, choices.length - 1);
+      input.max = values.length - 1;
       // The handle that a hand holds is where the hand wants it.
-      const place = fixed ? 0 : nearest(choices, value);
+      const place = nearest(values, value);
       if (Number(input.value) !== place) input.value = place;
       output.textContent = short(value);
       input.setAttribute("aria-valuetext", short(value));
@@ -105,7 +105,7 @@ function slider(form, control, settings, notify, choices) {
   form.append(line.element);
   return () => {
     line.element.hidden = !isShown(control, settings);
-    line.set(settings[control.name], choices());
+    line.set(settings[control.name], choices(), control.values);
   };
 }
 
@@ -147,7 +147,7 @@ function sliderList(form, control, settings, notify, choices) {
       place.append(line.element);
     }
     const values = choices();
-    lines.forEach((line, index) => line.set(list[index], values));
+    lines.forEach((line, index) => line.set(list[index], values, control.values));
     fewer.disabled = values.length < 2 || list.length <= control.least;
     more.disabled = values.length < 2 || list.length >= control.most;
     equal.disabled = values.length < 2;

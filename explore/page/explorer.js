@@ -1,7 +1,7 @@
 // The page: tabs, settings in the address, answers drawn as they arrive.
 
 import { controls, defaults } from "./controls.js";
-import { Exchange, server } from "./exchange.js";
+import { Exchange } from "./exchange.js";
 import { startThemes } from "./themes.js";
 import { tools } from "./tools.js";
 
@@ -14,7 +14,11 @@ window.latencies = [];
 const opened = new Map(); // what has been built, by the name of the tab
 let current = null;
 
-async function start(source) {
+/**
+ * Opens the page with the tabs, scripts and answers of a source: `tabs()`, `script(tab)`, `ask(tab, part, settings,
+ * moving)`, and `limits(tab, settings)`, a function that gives the values that controls may have, or null.
+ */
+export async function start(source) {
   startThemes(find(".theme"));
   const tabs = await source.tabs();
   const address = readAddress();
@@ -22,19 +26,24 @@ async function start(source) {
   find(".tabs").addEventListener("keydown", moveAlongTabs);
   find(".copy-python").addEventListener("click", (event) => copy(event.target, find(".python code").textContent));
   window.addEventListener("hashchange", () => follow(tabs, source));
-  const tab = tabs.find((each) => each.name === address.tab) ?? tabs[0];
-  await open(tab, source, address);
+  await open(addressed(tabs, address), source, address);
+}
+
+// The tab of an address; else the first one that is not on a page of its own.
+function addressed(tabs, address) {
+  const here = tabs.filter((tab) => !tab.href);
+  return here.find((tab) => tab.name === address.tab) ?? here[0];
 }
 
 // An address that was pasted or chosen from the history.
 function follow(tabs, source) {
   const address = readAddress();
-  const tab = tabs.find((each) => each.name === address.tab) ?? tabs[0];
+  const tab = addressed(tabs, address);
   if (location.hash !== current?.hash) open(tab, source, address);
 }
 
 async function open(tab, source, given) {
-  for (const button of find(".tabs").children) {
+  for (const button of find(".tabs").querySelectorAll("button")) {
     const chosen = button.dataset.tab === tab.name;
     button.setAttribute("aria-selected", chosen);
     button.tabIndex = chosen ? 0 : -1;
@@ -111,6 +120,12 @@ function say(text, wrong) {
 }
 
 function tabButton(tab, choose) {
+  if (tab.href) {
+    const link = Object.assign(document.createElement("a"), { href: tab.href, textContent: tab.title });
+    link.setAttribute("role", "tab");
+    link.setAttribute("aria-selected", "false");
+    return link;
+  }
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: tab.title });
   button.setAttribute("role", "tab");
   button.dataset.tab = tab.name;
@@ -124,7 +139,7 @@ function moveAlongTabs(event) {
   const tabs = [...find(".tabs").children];
   const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
   next.focus();
-  next.click();
+  if (next.dataset.tab) next.click();
 }
 
 function stateButtons(known, source) {
@@ -189,5 +204,3 @@ function fromAddress(tab, given, settings) {
   }
   return read;
 }
-
-start(window.stored ?? server);

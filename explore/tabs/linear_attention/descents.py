@@ -11,7 +11,7 @@ from ....runtime.arrays import FloatArray
 from ....simulate import Diverged, Trajectory, train
 from .problems import Problem
 
-BUDGETS = (2_500, 5_000, 10_000, 20_000, 40_000)
+BUDGETS = (2_500, 10_000, 40_000)
 """Steps that are tried in turn, until a run reaches its last drop."""
 
 POINTS = 400
@@ -111,7 +111,7 @@ def _trained(problem: Problem, steps: int) -> Trajectory:
             problem.start,
             learning_rate=problem.learning_rate,
             steps=steps,
-            record=max(1, steps // (2 * POINTS)),
+            record=max(1, steps // (4 * POINTS)),
         )
     except Diverged as error:
         return error.trajectory
@@ -151,9 +151,10 @@ def _descent(
 ) -> Descent:
     """What is shown of an attempt."""
     run = attempt.run
-    is_shown = run.weight_steps < attempt.steps
+    # Weights after these steps may be too large for their map to be a number.
+    count = int(np.sum(run.weight_steps < attempt.steps))
+    is_shown = slice(0, count, max(1, count // POINTS))
     steps = run.weight_steps[is_shown]
-    # Those after it are too large for their map to be a number.
     weights = {name: value[is_shown] for name, value in run.weights.items()}
     return Descent(
         run=run,

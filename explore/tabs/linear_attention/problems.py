@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ....compare import population_statistics
 from ....models.attention import Merged, Separate
@@ -44,14 +45,14 @@ class Problem:
     sequences: float
 
     @property
+    def task_settings(self) -> tuple[tuple[float, ...], int, float]:
+        """Eigenvalues, context length and noise."""
+        return self.eigenvalues, self.context_length, self.noise_variance
+
+    @property
     def task(self) -> Task:
         """Teachers N(0, 1), inputs N(0, Λ) with a trace of 1."""
-        return Task(
-            list(self.eigenvalues),
-            trace=1.0,
-            context_length=self.context_length,
-            noise_variance=self.noise_variance,
-        )
+        return _task(self.task_settings)
 
     @property
     def model(self) -> Merged | Separate:
@@ -73,18 +74,12 @@ class Problem:
     @property
     def prompts(self) -> tuple[object, ...]:
         """What the statistics depend on: neither on the number of heads nor on their rank."""
-        return (
-            self.kind,
-            self.eigenvalues,
-            self.context_length,
-            self.noise_variance,
-            self.sequences,
-        )
+        return self.kind, self.task_settings, self.sequences
 
     @property
     def moments(self) -> Population:
         """The loss on unlimited data."""
-        return population(self.task, self.model)
+        return _moments(self.task_settings, self.kind)
 
     @property
     def capacity(self) -> int:
@@ -125,6 +120,24 @@ def problem_of(settings: Settings, moving: bool) -> Problem:
         fewer = min(sequences, SEQUENCES_WHILE_MOVING)
         return replace(problem, sequences=fewer)
     return problem
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _task(settings: tuple[tuple[float, ...], int, float]) -> Task:
+    eigenvalues, context_length, noise_variance = settings
+    return Task(
+        list(eigenvalues),
+        trace=1.0,
+        context_length=context_length,
+        noise_variance=noise_variance,
+    )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _moments(settings: tuple[tuple[float, ...], int, float], kind: str) -> Population:
+    """The moments of a task, of either model: they depend on neither heads nor rank."""
+    model = Merged(heads=1) if kind == "merged" else Separate(heads=1)
+    return population(_task(settings), model)
 
 
 def _statistics(problem: Problem) -> Statistics:
