@@ -18,7 +18,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH):$(subst $(SPACE),:,$(PYENV))
 PYTHONS ?= 3.11 3.12 3.13
 
-.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch test-notebooks notebooks lint types packages clean
+.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch test-notebooks notebooks lint types packages site clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -71,6 +71,13 @@ QUICK := tests/test_task.py tests/models tests/runtime/test_time_axis.py tests/s
 quick:
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(QUICK)
 	$(BIN)/python -W error -m attndyn verify --tier fast --out build/$(patsubst .%/bin,%,$(BIN))
+
+# The documentation, in build/site: pages, reference, gallery. Nothing is fetched once the environment is made.
+# While you write: make site SPHINXOPTS="-D plot_gallery=0", which leaves the gallery's scripts alone.
+SPHINXOPTS ?= -W --keep-going
+site: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -n -j 2 $(SPHINXOPTS) -b html -d build/doctrees docs build/site
+	$(BIN)/python docs/linkcheck.py build/site
 
 # Needs chromium and chromedriver on the machine: apt-get install chromium chromium-driver
 test-browser: $(VENV)/.installed-browser
@@ -145,6 +152,10 @@ $(VENV)-3.%/.installed: $(VENV)/.installed-lint
 
 $(VENV)/.installed-test: $(VENV)/.created setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/.created setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-browser: $(VENV)/.installed-test

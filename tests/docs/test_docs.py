@@ -162,10 +162,22 @@ def test_links_lead_somewhere(page):
     assert [target for target in links(page) if not target.exists()] == []
 
 
-def test_the_index_leads_to_every_page():
-    assert {page.resolve() for page in PAGES} - {(DOCS / "index.md").resolve()} <= set(
-        links(DOCS / "index.md")
+def in_toctrees(page: Path) -> set[Path]:
+    """The pages in this folder that a page's tables of contents name."""
+    blocks = re.findall(
+        r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
     )
+    lines = [line.strip() for block in blocks for line in block.split("\n")]
+    names = [re.sub(r".*<(.+)>$", r"\1", line) for line in lines if line]
+    files = [page.parent / f"{name}.md" for name in names if not name.startswith(":")]
+    return {file.resolve() for file in files if file.is_file()}
+
+
+def test_tables_of_contents_lead_to_every_page():
+    reached = {(DOCS / "index.md").resolve()}
+    for _ in range(3):
+        reached |= set().union(*(in_toctrees(page) for page in reached))
+    assert {page.resolve() for page in PAGES} - reached == set()
 
 
 def swallowed(page: str) -> list[str]:
