@@ -47,7 +47,7 @@ ax.legend()
 
 # %%
 # The last head to grow is the one that 80,000 prompts disturb most: on infinitely many prompts all
-# times agree.
+# times agree to half a percent.
 
 both = overlay(curve, run)
 predicted, observed = both.exit_times(steps.plateaus)
@@ -57,6 +57,6 @@ heights = both.plateau_heights(steps.plateaus)
 print(f"largest difference of heights: {np.max(np.abs(heights - steps.plateaus)):.4f}")
 
 # %%
-# Try half the scale next: all waiting times double. :doc:`/one-staircase` tells where the heights
-# and the times come from. The functions are :func:`attndyn.theory.staircase` and
+# Try half the scale next: all waiting times nearly double. :doc:`/one-staircase` tells where the
+# heights and the times come from. The functions are :func:`attndyn.theory.staircase` and
 # :func:`attndyn.theory.time_course`.

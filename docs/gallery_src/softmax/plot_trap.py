@@ -24,7 +24,7 @@ model = Merged(heads=2, softmax=True, query_token=False)
 # %%
 # Head h attends with the scores ω x·x' and reads the labels with the value μ. The third start has
 # one sign too, but its heads differ in size: as they grow, the strong one pulls the weak one across
-# zero. The signs of a start alone decide nothing.
+# zero. The signs of a start alone do not decide.
 
 starts = {
     "one sign": ([0.05, 0.08], [0.1, 0.13]),

@@ -2,10 +2,10 @@
 Adam takes another path to the same minimum
 ===========================================
 
-Adam comes down without waiting where gradient descent pauses on five plateaus, and both end at the
+Adam comes down without a stop where gradient descent pauses on four plateaus, and both end at the
 minimum of the theory. The two runs (solid) start from the same weights and see the same prompts.
-The dashed curve is the staircase that these weights predict for gradient flow; it says nothing
-about Adam but where the path must end.
+The dashed curve is the staircase that these weights predict for gradient flow; of Adam the theory
+knows only the fixed points.
 """
 
 import matplotlib.pyplot as plt
