@@ -1,6 +1,6 @@
 // What is asked and when: at most one request of a kind in flight, only the newest settings waiting.
 
-const PATIENCE = 90; // ms that a first part waits for the others, so that both are drawn together
+const PATIENCE = 50; // ms that a first part waits for the others, so that both are drawn together
 
 /**
  * Asks `source.ask(tab, part, settings, moving)` for the parts of a tab, one after another, and calls

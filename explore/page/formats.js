@@ -32,9 +32,18 @@ export function percent(share) {
   return `${sign}${value} %`;
 }
 
-/** {1,2} for directions learned, ∅ for none. */
+/** {1,2} for directions learned, ∅ for none; of many, {1–4,6}. */
 export function subset(directions) {
-  return directions.length ? `{${directions.join(",")}}` : "∅";
+  if (!directions.length) return "∅";
+  if (directions.length < 5) return `{${directions.join(",")}}`;
+  const runs = [];
+  for (const direction of directions) {
+    const last = runs[runs.length - 1];
+    if (last && direction === last[1] + 1) last[1] = direction;
+    else runs.push([direction, direction]);
+  }
+  const words = runs.map(([first, last]) => (first === last ? first : `${first}${last === first + 1 ? "," : "–"}${last}`));
+  return `{${words.join(",")}}`;
 }
 
 /** λ₁ for a symbol and its number. */

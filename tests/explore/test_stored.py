@@ -60,18 +60,15 @@ def test_a_page_holds_the_answers_of_every_combination():
     assert len(second) == 1
 
 
-def test_answers_of_each_tab_are_those_of_respond():
+def test_an_answer_of_each_tab_is_that_of_respond():
     for tab in all_tabs():
-        settings = [given for grid in tab.stored for given in combinations(grid)]
-        count = len(settings)
-        assert count >= 10
-        # The first, one amid, the last; the test in a browser compares ten of a whole page.
-        for given in settings[:: max(1, (count - 1) // 2)]:
-            stored = json.loads(json.dumps(stored_answer(tab, given)))
-            for part in tab.parts:
-                own = tab.respond(given, part)
-                stored[part].pop("python", None)
-                assert stored[part] == own
+        # The test in a browser compares ten of a whole page.
+        *_, given = combinations(tab.stored[-1])
+        stored = json.loads(json.dumps(stored_answer(tab, given)))
+        for part in tab.parts:
+            own = tab.respond(given, part)
+            stored[part].pop("python", None)
+            assert stored[part] == own
 
 
 def test_pages_are_the_same_each_time_and_need_nothing_else(tmp_path):
