@@ -1,7 +1,7 @@
 // The tab of modes: the loss over its fixed points, what each mode has learned, the soft threshold.
 
 import { area, dot, drawAxes, line } from "./axes.js";
-import { resampled } from "./series.js";
+import { resampled, together } from "./series.js";
 
 export function build(place, tools) {
   const { card, lineChart, picture, table, number, percent, paint, subset } = tools;
@@ -36,14 +36,26 @@ export function build(place, tools) {
     return points.filter((point) => names.includes(point.subset.join()));
   }
 
+  // The times of both: a run that diverged ends early.
+  function axis(run, theory) {
+    const ends = theory?.theory_time ?? run.run_time;
+    const last = run.run_time[run.run_time.length - 1];
+    const x = together(run.run_time, ends.filter((time) => time > last));
+    const none = x.map(() => null);
+    return {
+      x,
+      ofRun: (values) => x.map((_, index) => values[index] ?? null),
+      at: (values) => (values ? resampled(theory.theory_time, values, x) : none),
+    };
+  }
+
   function drawLoss() {
     const { run, theory, floor } = shown.answers;
     const there = visited(run.points, run.learned);
     const levels = there.map((point) => ({ y: point.loss, label: subset(point.subset) }));
     const ticks = run.points.filter((point) => !there.includes(point)).map((point) => point.loss);
     if (floor?.excess) levels.push({ y: run.minimum + floor.excess, label: "SGD floor" });
-    const none = run.run_time.map(() => null);
-    const at = (values) => (values ? resampled(theory.theory_time, values, run.run_time) : none);
+    const { x, ofRun, at } = axis(run, theory);
     loss.legend([
       { label: shown.settings.training === "sgd" ? "online SGD, exact loss" : "gradient descent", color: "run" },
       { label: "flow on the exact loss", color: "theory", key: "dashed" },
@@ -51,9 +63,9 @@ export function build(place, tools) {
       { label: "fixed points on the way (ticks: the others)", color: "faint", key: "thin" },
     ]);
     lossChart.draw({
-      x: run.run_time,
+      x,
       lines: [
-        { label: "run", values: run.run_loss, color: "run", width: 2.5 },
+        { label: "run", values: ofRun(run.run_loss), color: "run", width: 2.5 },
         { label: "decoupled", values: at(theory?.decoupled_loss), color: "muted", dash: "dotted", width: 1.5 },
         { label: "theory", values: at(theory?.theory_loss), color: "theory", dash: "dashed", width: 1.5 },
       ],
@@ -65,13 +77,12 @@ export function build(place, tools) {
 
   function drawModes() {
     const { run, theory } = shown.answers;
-    const none = run.run_time.map(() => null);
-    const at = (values) => (values ? resampled(theory.theory_time, values, run.run_time) : none);
+    const { x, ofRun, at } = axis(run, theory);
     modes.legend(run.variances.map((variance, mode) => ({ label: `s = ${number(variance, 3)}`, color: mode + 1 })));
     modeChart.draw({
-      x: run.run_time,
+      x,
       lines: run.variances.flatMap((_, mode) => [
-        { label: `run ${mode + 1}`, values: run.run_modes[mode], color: mode + 1, width: 2.5 },
+        { label: `run ${mode + 1}`, values: ofRun(run.run_modes[mode]), color: mode + 1, width: 2.5 },
         { label: `decoupled ${mode + 1}`, values: at(theory?.decoupled_modes?.[mode]), color: mode + 1, dash: "dotted", width: 1.5 },
         { label: `theory ${mode + 1}`, values: at(theory?.theory_modes?.[mode]), color: mode + 1, dash: "dashed", width: 1.5 },
       ]),

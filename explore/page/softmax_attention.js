@@ -144,9 +144,23 @@ export function build(place, tools) {
       const now = moment === null ? time.length - 1 : nearest(time, moment);
       dot(context, plot, values[now], mu[head][now], 5.5, paint(head + 1), theme.card);
     });
+    for (const group of sums()) {
+      context.strokeStyle = theme.text;
+      context.setLineDash([1, 3]);
+      context.lineWidth = 1.5;
+      line(context, plot, group.omega, group.mu);
+      const now = moment === null ? time.length - 1 : nearest(time, moment);
+      dot(context, plot, group.omega[now], group.mu[now], 3.5, theme.text, theme.card);
+    }
     const { limits } = shown.answers;
     const optimum = shown.answers.plane.plane.pair ? limits?.two_heads : limits?.one_head;
     for (const [x, y] of starred(optimum, shown.answers.plane.plane)) star(context, plot.x(x), plot.y(y), theme.text);
+  }
+
+  // Heads of one sign as one, where there are several: the loss of the plane is that of their sums.
+  function sums() {
+    const { groups } = shown.answers.plane.plane;
+    return groups.length < shown.settings.heads ? groups : [];
   }
 
   function starred(optimum, form) {
@@ -173,6 +187,7 @@ export function build(place, tools) {
     plane.legend([
       ...names,
       { label: "descent", color: "muted" },
+      ...(sums().length ? [{ label: "heads of a sign, Σμ", color: "text", key: "dot" }] : []),
       { label: "valley: ω at rest", color: "muted", key: "dotted" },
       { label: "★ best", color: "text", key: "none" },
     ]);

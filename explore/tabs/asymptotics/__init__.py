@@ -4,7 +4,7 @@ import math
 
 from ...controls import Choice, Option, Settings, Slider
 from ...tab import Tab
-from .parts import REPEATS, finite, flow, limit
+from .parts import POOLS, REPEATS, finite, flow, limit
 from .settings_of_readouts import Ratios, Sizes
 
 _LIMIT, _SIZE = "Ratios in the limit D → ∞", "At a finite size"
@@ -13,33 +13,50 @@ _LIMIT, _SIZE = "Ratios in the limit D → ∞", "At a finite size"
 def in_python(settings: Settings) -> str:
     """The script that computes the same at the ratios of the sliders."""
     ratios = Ratios.of(settings)
-    sizes = Sizes.of(ratios, settings["dimension"])
     flow_arguments = {
         name: value if math.isfinite(value) else "np.inf"
         for name, value in ratios.without_ridge().items()
     }
     given = ", ".join(f"{name}={value}" for name, value in flow_arguments.items())
+    here = f"""limit = errors({given}, ridge={ratios.ridge})
+print(limit.icl, limit.idg, limit.gap)
+"""
+    if ratios.tau == 1 and ratios.ridge == 0:
+        here = "# At tau = 1 without ridge the errors have a pole.\n"
     return f"""import numpy as np
 from attndyn import Task
 from attndyn.compare import fit_errors, overlay
 from attndyn.teachers import Sphere
 from attndyn.theory.asymptotics import bayes_error, deterministic_equivalent, early_stopping, errors
 
-limit = errors({given}, ridge={ratios.ridge})
-print(limit.icl, limit.idg, limit.gap)
-ridges = np.geomspace(1e-4, 1e2, 121)
+{here}ridges = np.geomspace(1e-4, 1e2, 121)
 over_ridges = errors({given}, ridge=ridges)
 print(ridges[np.argmin(over_ridges.icl)], np.min(over_ridges.icl))
 stop = early_stopping({given})
 print(stop.theta, stop.error, bayes_error(alpha={ratios.alpha}, noise={ratios.noise}))
+{_finite_in_python(settings, ratios)}"""
 
+
+def _finite_in_python(settings: Settings, ratios: Ratios) -> str:
+    """The part of the script at a finite size, or why there is none."""
+    sizes = Sizes.of(ratios, settings["dimension"])
+    begin = f"""
 D, N, k, P = {sizes.dimension}, {sizes.context}, {sizes.tasks}, {sizes.sequences}
-law = Task([1 / D] * D, teachers=Sphere(D), context_length=N, noise_variance={ratios.noise})
-predicted = deterministic_equivalent(law, law, P, ridge={ratios.ridge} / D**3, tasks=k, pools=10)
+"""
+    if not sizes.has_errors(ratios.ridge):
+        return (
+            begin
+            + "# No fit: fewer prompts than tasks, or as many as features without ridge.\n"
+        )
+    return (
+        begin
+        + f"""law = Task([1 / D] * D, teachers=Sphere(D), context_length=N, noise_variance={ratios.noise})
+predicted = deterministic_equivalent(law, law, P, ridge={ratios.ridge} / D**3, tasks=k, pools={POOLS})
 fits = fit_errors(law, law, [P], ridge={ratios.ridge} / D**3, tasks=k, repeats={REPEATS})
 print(predicted.test_loss, predicted.train_loss)
 print(overlay([predicted], fits))
 """
+    )
 
 
 TAB = Tab(
@@ -113,9 +130,9 @@ TAB = Tab(
     stored=(
         {
             "over": ("tau",),
-            "kappa": (0.25, 0.5, 1.0, 2.0, 8.0),
-            "ridge": (0.0, 0.01, 0.1, 1.0),
+            "kappa": (0.25, 0.5, 1.0, 2.0),
+            "ridge": (0.0, 0.1, 1.0),
         },
-        {"over": ("kappa",), "alpha": (1.0, 4.0, 16.0), "noise": (0.01, 0.05, 0.2)},
+        {"over": ("kappa",), "alpha": (1.0, 4.0, 16.0)},
     ),
 )

@@ -130,6 +130,6 @@ TAB = Tab(
     in_python=in_python,
     stored=(
         {"start": ("both", "one"), "size": (1e-3, 0.01, 0.1)},
-        {"start": ("both",), "context": (20, 40, 80), "dimension": (3, 5, 10)},
+        {"start": ("both",), "context": (20, 40, 80), "dimension": (5, 10)},
     ),
 )

@@ -104,3 +104,18 @@ def test_a_fresh_task_in_each_prompt_has_one_error():
 def test_what_is_out_of_bounds_is_refused_in_a_sentence(given, says):
     with pytest.raises(ValueError, match=says):
         TAB.respond(given, "limit")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"tau": 1.0}, "the errors have a pole"),
+        ({"tau": 0.2, "kappa": 16.0, "dimension": 6}, "fewer prompts than tasks"),
+    ],
+)
+def test_the_script_of_settings_without_errors_runs_and_says_so(given, says):
+    script = TAB.in_python(TAB.settings(given))
+    assert says in script
+    # The search for the best time takes a third of a second, and is the same anywhere.
+    lines = [line for line in script.split("\n") if "stop = " not in line]
+    exec("\n".join(line for line in lines if "stop.theta" not in line), {})
