@@ -129,7 +129,7 @@ TAB = Tab(
     parts={"plane": quick_picture, "run": run, "flow": flow_in_full, "limits": limits},
     in_python=in_python,
     stored=(
-        {"start": ("both", "one"), "size": (1e-3, 0.01, 0.1)},
-        {"start": ("both",), "context": (20, 40, 80), "dimension": (5, 10)},
+        {"size": (1e-3, 0.01, 0.1), "start": ("both", "one")},
+        {"context": (20, 40, 80), "dimension": (5, 10), "start": ("both",)},
     ),
 )
