@@ -81,7 +81,8 @@ site: $(VENV)/.installed-docs
 
 # Needs chromium and chromedriver on the machine: apt-get install chromium chromium-driver
 test-browser: $(VENV)/.installed-browser
-	$(BIN)/python -m pytest tests/browser/report_in_chromium.py tests/browser/explorer_in_chromium.py
+	$(BIN)/python -m pytest tests/browser/report_in_chromium.py tests/browser/explorer_in_chromium.py \
+	  tests/browser/wings_in_chromium.py
 
 # Every script of the gallery, and the pictures of pages that come from them.
 test-gallery: $(VENV)/.installed-test

@@ -79,7 +79,9 @@ class Answers:
         for tab in self._tabs.values():
             for number, part in enumerate(tab.parts):
                 worker = self._worker(number)
-                worker.submit(partial(_answer, tab, {}, part, False))
+                # A page that is open does not wait for the tabs that are not.
+                job = partial(_answer, tab, {}, part, False)
+                worker.submit(job, can_wait=True)
 
     async def respond(self, request: Request) -> Response:
         """The answer to `POST /tabs/NAME/PART` with {"settings": {…}, "moving": true or false}."""

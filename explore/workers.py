@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from itertools import count
+from queue import PriorityQueue
 from threading import Thread
 
 Job = Callable[[], bytes]
@@ -16,19 +17,22 @@ class Worker:
     """
 
     def __init__(self, name: str) -> None:
-        self._jobs: SimpleQueue[tuple[Job, Future[bytes]]] = SimpleQueue()
+        self._jobs: PriorityQueue[tuple[bool, int, Job, Future[bytes]]] = (
+            PriorityQueue()
+        )
+        self._numbers = count()
         # A daemon: Ctrl-C does not wait for a long computation.
         Thread(target=self._work, name=name, daemon=True).start()
 
-    def submit(self, job: Job) -> "Future[bytes]":
-        """What the job gives or raises, when its turn has come."""
+    def submit(self, job: Job, *, can_wait: bool = False) -> "Future[bytes]":
+        """What the job gives or raises, when its turn has come: after all that came before, or that cannot wait."""
         future: Future[bytes] = Future()
-        self._jobs.put((job, future))
+        self._jobs.put((can_wait, next(self._numbers), job, future))
         return future
 
     def _work(self) -> None:
         while True:
-            job, future = self._jobs.get()
+            *_, job, future = self._jobs.get()
             # Nobody waits for a job that was cancelled, as by a page that has been closed.
             if not future.set_running_or_notify_cancel():
                 continue
