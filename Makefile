@@ -18,7 +18,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH):$(subst $(SPACE),:,$(PYENV))
 PYTHONS ?= 3.11 3.12 3.13
 
-.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch test-notebooks notebooks lint types packages site clean
+.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch test-notebooks notebooks release lint types packages site clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -36,6 +36,11 @@ notebooks: $(VENV)/.installed-notebooks
 # The same in a kernel, compared with what the files show; `make test` does it without a kernel.
 test-notebooks: $(VENV)/.installed-notebooks
 	$(BIN)/python docs/make_notebooks.py --check
+
+# Builds wheel and source distribution, and tests what they install; `make release TESTS=all` runs every test.
+TESTS ?= quick
+release: $(VENV)/.installed-release
+	$(BIN)/python -m tests.upkeep.release --tests $(TESTS)
 
 mutants: $(VENV)/.installed-test
 	$(BIN)/python -m tests.mutation
@@ -165,6 +170,10 @@ $(VENV)/.installed-browser: $(VENV)/.installed-test
 
 $(VENV)/.installed-notebooks: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[test,notebooks]'
+	touch $@
+
+$(VENV)/.installed-release: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,release]'
 	touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed-test

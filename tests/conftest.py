@@ -13,12 +13,34 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import attndyn
+
 HANG = 600
 """Seconds after which something is said to hang: far more than a busy machine makes of the slowest test."""
 
 SLOW = 10.0
 """Seconds of processor time, a test's own and that of its processes, from which on it carries the mark `slow`."""
 BEGIN = pytest.StashKey[float]()
+
+IS_CHECKOUT = (Path(attndyn.__file__).parent / "setup.cfg").is_file()
+"""Whether the package that is tested is a checkout, rather than what a release installs."""
+
+WHOLE_FILE = "\npytestmark = pytest.mark.checkout\n"
+"""How a file says that all its tests read files of a checkout."""
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Off a checkout, files that are marked as a whole are not even imported: many read its files at once."""
+    if IS_CHECKOUT or collection_path.suffix != ".py":
+        return None
+    return WHOLE_FILE in collection_path.read_text(encoding="utf-8") or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Off a checkout, single tests with that mark are skipped."""
+    for item in items:
+        if not IS_CHECKOUT and item.get_closest_marker("checkout"):
+            item.add_marker(pytest.mark.skip(reason="reads files of a checkout"))
 
 
 @pytest.hookimpl(wrapper=True)

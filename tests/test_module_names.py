@@ -7,6 +7,8 @@ import pytest
 
 import attndyn
 
+pytestmark = pytest.mark.checkout
+
 ROOT = Path(attndyn.__file__).parent
 FLOORS = ("theory", "simulate", "compare")
 

@@ -2,6 +2,7 @@
 
 import configparser
 import fnmatch
+import importlib
 import re
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import attndyn
+from attndyn.compare.evidence.papers import all_papers
+
+pytestmark = pytest.mark.checkout
 
 ROOT = Path(attndyn.__file__).parent
 
@@ -58,7 +62,13 @@ def test_there_is_one_version():
     assert setup()["metadata"]["version"] == attndyn.__version__
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    bibtex = (ROOT / "CITATION.bib").read_text(encoding="utf-8")
     assert versions(citation, r"^version: (\S+)$") == [attndyn.__version__]
+    assert versions(bibtex, r"^  version = \{(\S+)\},$") == [attndyn.__version__]
+    released = versions(citation, r"^date-released: (\S+)$")
+    assert [f"## {attndyn.__version__} ({day})" for day in released] == versions(
+        changelog, r"^## \d.*"
+    )[:1]
     assert versions(changelog, r"^## (\S+)")[:2] == ["Unreleased", attndyn.__version__]
 
 
@@ -67,6 +77,51 @@ def test_another_version_would_be_found():
     assert (
         versions("# Changes\n\n## Unreleased\n\n## 0.0.8", r"^## (\S+)")[1] == "0.0.8"
     )
+
+
+@pytest.mark.parametrize("name", ["CITATION.cff", "CITATION.bib"])
+def test_every_paper_is_cited(name):
+    text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+    assert len(all_papers()) >= 5
+    for paper in all_papers():
+        assert paper.arxiv in text, paper.key
+        assert paper.title in text, paper.key
+        assert all(author in text for author in paper.authors), paper.key
+
+
+def test_files_of_others_are_named_with_their_licences():
+    notices = (ROOT / "THIRD_PARTY_LICENSES").read_text(encoding="utf-8")
+    stated = lines("metadata", "license_files")
+    vendored = list((ROOT / "explore" / "page" / "vendor").iterdir())
+    assert vendored
+    for path in vendored:
+        if path.name.endswith(".LICENSE"):
+            assert path.relative_to(ROOT).as_posix() in stated
+            assert path.read_text(encoding="utf-8").strip() in notices
+        else:
+            assert path.name in notices
+    assert {"LICENSE", "THIRD_PARTY_LICENSES"} <= set(stated)
+
+
+@pytest.fixture
+def release():
+    """The script that builds a release and checks it."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        return importlib.import_module("tests.upkeep.release")
+    finally:
+        sys.path.remove(str(ROOT))
+
+
+def test_what_a_release_lacks_or_should_not_hold_would_be_found(release):
+    files = {"task.py", "explore/page/index.html", "explore/page/vendor/uPlot.LICENSE"}
+    others = {"tests/conftest.py", "setup.cfg", "docs/conf.py", "explore/page/x.txt"}
+    assert release.in_package(files | others) == files
+    assert release.differences(files - {"task.py"}, files, "wheel") == [
+        "wheel lacks task.py"
+    ]
+    held = release.differences(files | {"setup.cfg"}, files, "wheel")
+    assert held == ["wheel should not hold setup.cfg"]
 
 
 def test_the_license_is_the_same_everywhere():

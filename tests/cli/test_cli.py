@@ -56,7 +56,7 @@ def test_the_version_and_the_citation(capsys):
     assert cited.startswith("cff-version:")
     structured, _, bibtex = cited.partition("@software{attndyn,")
     identifiers = re.findall(r"arXiv (\d+\.\d+)\.", structured)
-    assert len(identifiers) == 4
+    assert len(identifiers) == 5
     assert re.findall(r"eprint = \{(.*)\}", bibtex) == identifiers
     assert f"version = {{{attndyn.__version__}}}" in bibtex
     assert re.findall(r"year = \{(.*)\}", bibtex) == re.findall(

@@ -10,6 +10,8 @@ import attndyn
 from attndyn import Task
 from attndyn.cli import main
 
+pytestmark = pytest.mark.checkout
+
 PAGE = (Path(attndyn.__file__).parent / "docs" / "commands.md").read_text("utf-8")
 COMMANDS = ("fixed-points", "predict", "simulate", "time-course")
 

@@ -12,6 +12,8 @@ import pytest
 
 import attndyn
 
+pytestmark = pytest.mark.checkout
+
 ROOT = Path(attndyn.__file__).parent
 PAGE = ROOT / "CONTRIBUTING.md"
 COPIED = (

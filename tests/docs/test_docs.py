@@ -16,6 +16,8 @@ from attndyn.compare.evidence.claim import LEVELS
 from attndyn.compare.evidence.papers import all_papers
 from attndyn.compare.figures.catalogue import all_figures
 
+pytestmark = pytest.mark.checkout
+
 ROOT = Path(attndyn.__file__).parent
 DOCS = ROOT / "docs"
 PAPERS = sorted((DOCS / "papers").glob("*.md"))

@@ -11,6 +11,8 @@ import pytest
 
 import attndyn
 
+pytestmark = pytest.mark.checkout
+
 ROOT = Path(attndyn.__file__).parent
 NO_MODULES = {"tests", "docs", "benchmarks", "examples", "build", "results"}
 

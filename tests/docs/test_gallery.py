@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.checkout
+
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURED = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 

@@ -6,8 +6,12 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 import attndyn
 from attndyn.cli import main
+
+pytestmark = pytest.mark.checkout
 
 DOCS = Path(attndyn.__file__).parent / "docs"
 PAGE = (DOCS / "measure-your-own-checkpoints.md").read_text(encoding="utf-8")

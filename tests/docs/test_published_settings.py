@@ -10,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import attndyn
-
-FOLDER = Path(attndyn.__file__).parent / "examples" / "published"
+FOLDER = Path(__file__).parents[2] / "examples" / "published"
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 

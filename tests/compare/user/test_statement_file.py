@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import attndyn
 from attndyn.cli import main
 from attndyn.compare.user.statement_file import load_statements, statements_of
 
-ROOT = Path(attndyn.__file__).parent
+ROOT = Path(__file__).parents[3]
 HEAD = {
     "task": {"dimension": 1},
     "model": {"model": "separate", "heads": 1, "block": "restricted"},
