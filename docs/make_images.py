@@ -1,6 +1,5 @@
 """Writes the pictures of pages, docs/images, from scripts of the gallery: `python docs/make_images.py`."""
 
-import os
 import runpy
 import warnings
 from contextlib import redirect_stdout
@@ -46,15 +45,18 @@ def scripts() -> list[str]:
 
 
 def run_script(path: Path) -> GalleryRun:
-    """Run a script as the gallery does, with warnings as errors."""
+    """Run a script as the gallery does, on one thread, with warnings as errors."""
     import gallery_style
     import matplotlib.pyplot as plt
+    from threadpoolctl import threadpool_limits
 
     plt.close("all")
     gallery_style.reset()
     printed = StringIO()
     begin = process_time()
-    with warnings.catch_warnings(), redirect_stdout(printed):
+    # Threads that wait for each other would cost more than the small matrices do.
+    one_thread = threadpool_limits(1)
+    with one_thread, warnings.catch_warnings(), redirect_stdout(printed):
         warnings.simplefilter("error")
         names = runpy.run_path(str(path))
     seconds = process_time() - begin
@@ -74,5 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     main()
