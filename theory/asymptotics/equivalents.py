@@ -68,12 +68,12 @@ class Equivalent(Displayed):
     xi: float
     gamma: float
     sequences: float
-    train_spread: float = 0.0
-    test_spread: float = 0.0
-    gap_spread: float = 0.0
-    pools: int = 1
-    map: FloatArray | None = None
-    label_row: bool = False
+    train_spread: float
+    test_spread: float
+    gap_spread: float
+    pools: int
+    map: FloatArray | None
+    label_row: bool
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers, and the map as lists."""
@@ -281,6 +281,10 @@ def _finite_equivalent(task: Task, test: ReadoutMoments, fit: Fit) -> Equivalent
         xi=mean.ξ,
         gamma=mean.γ,
         sequences=fit.P,
+        train_spread=0.0,
+        test_spread=0.0,
+        gap_spread=0.0,
+        pools=1,
         map=unit[:, None] * mean.M,
         label_row=fit.label_row,
     )
@@ -449,6 +453,7 @@ def _mean_equivalent(drawn: list[Equivalent]) -> Equivalent:
         test_spread=test.spread,
         gap_spread=gap.spread,
         pools=len(drawn),
+        map=None,
         label_row=drawn[0].label_row,
     )
 

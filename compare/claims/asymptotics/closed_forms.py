@@ -83,11 +83,23 @@ GAP_POINTS: tuple[tuple[float, ...], ...] = (
     (3.0, np.inf, 1.5, 0.1, 0.0, 5.0),
     (1.000001, 4.0, 2.0, 0.1, 1e-12),
     (0.5, 1e12, 0.5, 0.1, 1e-12),
+    (0.02, 1.0, 5.0, 0.5, 0.1),
 )
 """τ, α, κ, ρ, λ where the two errors agree to many digits, others next to thresholds, and some with another test α."""
 
 LONGEST_CONTEXT = 1e30
 """What stands for α = ∞ in the paper's formulas, to all digits of a double."""
+
+INFINITE_CONTEXTS = (
+    (np.inf, np.inf, 2.0, 0.0, 0.0),
+    (np.inf, np.inf, 1.0, 0.0, 0.0),
+    (3.0, np.inf, 0.5, 0.0, 0.0),
+    (3.0, np.inf, 2.0, 0.1, 0.0),
+)
+"""Where both errors, the gap, the error on training tasks or none of them is 0."""
+
+VANISHED = 1e-12
+"""Errors at the longest context fall at least as its root, 1e-15."""
 
 DIFFERENCE = "the difference of the two errors in doubles"
 UNLIMITED = "the gap of unlimited sequences"
@@ -97,14 +109,24 @@ GAP_BOUND = 1e-13
 
 
 def _gaps_in_many_digits(context: RunContext) -> list[FloatArray]:
-    """e_ICL − e_IDG of every point, by the paper's formulas."""
-    gaps = []
+    """e_ICL − e_IDG of every point, by the paper's formulas; in infinite contexts both errors too, and which are 0."""
+    gaps: list[FloatArray] = []
     with mpmath.workdps(DIGITS):
         for tau, alpha, *others in GAP_POINTS:
             finite = min(alpha, LONGEST_CONTEXT)
             known = textbook_errors((tau, finite, *others))
             gaps.append(np.array([float(known.icl - known.idg)]))
+        for tau, _, *others in INFINITE_CONTEXTS:
+            known = textbook_errors((tau, LONGEST_CONTEXT, *others))
+            values = (known.icl, known.idg, known.icl - known.idg)
+            gaps += _values_and_zeros(*map(float, values))
     return gaps
+
+
+def _values_and_zeros(*values: float) -> list[FloatArray]:
+    """One plus numbers, and for each 2 where it is not 0 and 1 where it is."""
+    array = np.where(np.abs(values) < VANISHED, 0.0, values)
+    return [1 + array, 1.0 + (array != 0)]
 
 
 def _stated_gaps(context: RunContext, control: str) -> list[FloatArray]:
@@ -121,6 +143,10 @@ def _stated_gaps(context: RunContext, control: str) -> list[FloatArray]:
         )
         gap = known.icl - known.idg if control == DIFFERENCE else known.gap
         gaps.append(np.array([gap]))
+    for tau, alpha, kappa, noise, ridge in INFINITE_CONTEXTS:
+        known = errors(tau=tau, alpha=alpha, kappa=kappa, noise=noise, ridge=ridge)
+        values = np.array([known.icl, known.idg, known.gap])
+        gaps += [1 + values, 1.0 + (values != 0)]
     return gaps
 
 

@@ -61,7 +61,7 @@ def _stated(context: RunContext, control: str) -> list[FloatArray]:
 FEW_DIMENSION, FEW_TASKS = 8, 4
 TAUS = (1.25, 4.0)
 """P/(D(D+1))."""
-SETS = 24
+SETS = 30
 FEW_START = 1e-3
 PLACES = (0.375, 0.75, 1.5, 3.0, 6.0, 12.0, np.inf)
 """Times in units of the drop time, a factor of two apart, and the end, where the map is that of least squares."""
@@ -79,8 +79,9 @@ def _errors_of_sets(context: RunContext) -> list[FloatArray]:
     new = task_of(D)
     curves: list[FloatArray] = []
     for tau in TAUS:
-        found = np.empty((2, SETS, len(PLACES)))
-        for position, seed in enumerate(context.seeds(SETS)):
+        seeds = context.seeds(SETS)
+        found = np.empty((2, len(seeds), len(PLACES)))
+        for position, seed in enumerate(seeds):
             own = task_of(D, FEW_TASKS, seed)
             data = sample(own, round(tau * D * (D + 1)), seed)
             times = np.array(PLACES[:-1]) * drop_time(own, FEW_START)

@@ -351,6 +351,10 @@ def test_with_few_tasks_the_label_row_is_what_the_closed_form_misses():
     # The row learns the mean of the training tasks, whose square is D/k.
     assert with_row.test_loss - without.test_loss == pytest.approx(1 / k, rel=0.2)
     assert with_row.train_loss < without.train_loss
+    # Which of the two it is stands in the result.
+    assert with_row.to_dict()["label_row"] is True
+    assert "none, unlike the paper's" in repr(without)
+    assert "none" not in repr(with_row)
 
 
 def test_a_label_row_that_repeats_the_labels_is_refused_at_its_pole():

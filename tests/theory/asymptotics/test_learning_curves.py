@@ -219,6 +219,22 @@ def test_early_stopping_refuses_what_is_no_number_of_its_range(name, value):
         early_stopping(**(point | {name: value}))
 
 
+def test_points_that_are_not_held_together_have_their_own_errors(monkeypatch):
+    theta = np.linspace(0.1, 5, 8)
+    setting = {"tau": 2, "alpha": 3, "kappa": 0.5, "noise": 0.1}
+    together = learning_curve(theta, **setting)
+    monkeypatch.setattr(curves, "_POINTS_AT_ONCE", 3)
+    apart = learning_curve(theta, **setting)
+    for name in ("icl", "idg"):
+        assert getattr(apart, name) == pytest.approx(getattr(together, name), abs=1e-10)
+
+
+def test_rounding_of_errors_that_fall_to_zero_is_no_gain():
+    stop = early_stopping(tau=np.inf, alpha=1e20, kappa=1, noise=0, on="training tasks")
+    assert stop.theta == np.inf
+    assert stop.error == stop.end
+
+
 def test_early_stopping_ends_on_the_ridgeless_error_with_hardly_any_tasks():
     point = {"tau": 2, "alpha": 2, "kappa": 1e-59, "noise": 0.1}
     assert early_stopping(**point).end == pytest.approx(errors(**point).icl, rel=1e-8)
