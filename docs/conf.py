@@ -37,6 +37,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
+    "claim_links",
     "code_links",
     "github_links",
     "glossary_links",
