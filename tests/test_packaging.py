@@ -101,6 +101,10 @@ def test_files_of_others_are_named_with_their_licences():
         else:
             assert path.name in notices
     assert {"LICENSE", "THIRD_PARTY_LICENSES"} <= set(stated)
+    for folder in (ROOT / "docs" / "_static" / "vendor").iterdir():
+        assert (folder / "LICENSE").is_file()
+        for path in folder.iterdir():
+            assert f"docs/_static/vendor/{folder.name}/{path.name}" in notices
 
 
 @pytest.fixture
