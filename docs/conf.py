@@ -17,6 +17,7 @@ import type_names  # noqa: E402
 # Before anything of attndyn is imported, which evaluates annotations.
 type_names.name_array_types()
 
+import gallery_order  # noqa: E402
 import inventories  # noqa: E402
 import make_reference  # noqa: E402
 
@@ -97,10 +98,13 @@ sphinx_gallery_conf = {
     "filename_pattern": r"plot_\w+\.py$",
     "abort_on_example_error": True,
     "nested_sections": True,
+    "subsection_order": gallery_order.FOLDERS,
+    "within_subsection_order": "gallery_order.StoryOrder",
     "backreferences_dir": "reference/examples",
     "doc_module": ("attndyn",),
     "reference_url": {"attndyn": None},
     "capture_repr": ("_repr_html_", "__repr__"),
+    "ignore_repr_types": r"matplotlib\.",  # what the last call on axes returns
     "image_srcset": ["2x"],
     "thumbnail_size": (480, 300),
     "remove_config_comments": True,
