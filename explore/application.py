@@ -97,6 +97,9 @@ class Answers:
             content = await asyncio.wrap_future(future)
         except Refused as refused:
             return JSONResponse({"error": refused.reason}, refused.status)
+        except asyncio.CancelledError:
+            # Ctrl-C does not wait for what is being computed.
+            return JSONResponse({"error": "The explorer has been ended."}, 503)
         except (ValueError, ArithmeticError) as error:
             return JSONResponse({"error": " ".join(str(error).split())}, 422)
         return Response(content, media_type="application/json")
@@ -105,15 +108,18 @@ class Answers:
         return self._first if number == 0 else self._rest
 
 
-def application(tabs: tuple[Tab, ...] | None = None) -> Starlette:
-    """The explorer of these tabs, of all if none are given.
+def application(
+    tabs: tuple[Tab, ...] | None = None, *, warms_up: bool = False
+) -> Starlette:
+    """The explorer of these tabs, of all if none are given; with `warms_up` it computes their defaults at once.
 
     >>> application().routes[0].path
     '/'
     """
     shown = all_tabs() if tabs is None else tabs
     answers = Answers(shown)
-    answers.warm_up()
+    if warms_up:
+        answers.warm_up()
     described = [tab.to_dict() for tab in shown]
 
     async def page(request: Request) -> Response:

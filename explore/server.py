@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 import webbrowser
@@ -48,14 +49,23 @@ def serve(port: int, opens_browser: bool) -> None:
     listening = _listening(port)
     address = f"http://{HOST}:{listening.getsockname()[1]}/"
     config = uvicorn.Config(
-        application(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1
+        application(warms_up=True),
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     server = Server(config)
     server.address = address
     server.opens_browser = opens_browser
     print(f"The explorer is at {address} until Ctrl-C.", flush=True)
     with listening:
         server.run(sockets=[listening])
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a message says what nobody asked for: Ctrl-C cancels what is being computed."""
+    return not record.getMessage().startswith("Cancel ")
 
 
 def _listening(port: int) -> socket.socket:

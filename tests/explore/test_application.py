@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, replace
+from queue import Queue
 from typing import Any
 from urllib.parse import unquote
 
@@ -200,6 +201,35 @@ def test_a_first_part_does_not_wait_for_later_ones():
     client = Client(tab)
     client.post(ASK, {})
     assert finished == []
+
+
+def test_a_request_that_is_cancelled_is_answered():
+    def slow(settings, moving):
+        time.sleep(0.5)
+        return {}
+
+    client = Client(example(slow))
+
+    async def ask():
+        asking = asyncio.create_task(client.posted(ASK, {}))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        return await asking
+
+    assert asyncio.run(ask()).status == 503
+
+
+def test_it_warms_up_with_the_defaults_of_every_part():
+    asked = Queue()
+
+    def noted(settings, moving):
+        asked.put((settings, moving))
+        return {}
+
+    parts = {"first": noted, "second": noted}
+    application((replace(example(), parts=parts),), warms_up=True)
+    for _ in parts:
+        assert asked.get(timeout=10) == ({"size": 2}, False)
 
 
 def test_the_page_loads_nothing_from_elsewhere(client):

@@ -60,15 +60,14 @@ def test_a_page_holds_the_answers_of_every_combination():
     assert len(second) == 1
 
 
-def test_an_answer_of_each_tab_is_that_of_respond():
-    for tab in all_tabs():
-        # The test in a browser compares ten of a whole page.
-        *_, given = combinations(tab.stored[-1])
-        stored = json.loads(json.dumps(stored_answer(tab, given)))
-        for part in tab.parts:
-            own = tab.respond(given, part)
-            stored[part].pop("python", None)
-            assert stored[part] == own
+def test_a_stored_answer_is_that_of_respond():
+    # The test in a browser compares ten of each tab.
+    tab = all_tabs()[0]
+    *_, given = combinations(tab.stored[-1])
+    stored = json.loads(json.dumps(stored_answer(tab, given)))
+    for part in tab.parts:
+        stored[part].pop("python", None)
+        assert stored[part] == tab.respond(given, part)
 
 
 def test_pages_are_the_same_each_time_and_need_nothing_else(tmp_path):
