@@ -32,15 +32,21 @@ GOALS = {
 HEAD = """\
 # Benchmarks
 
-Written by `make benchmarks` on {machine}.
+This page is for readers who ask how fast the package is. It compares the package with PyTorch, JAX and solvers of
+differential equations, and with the speed that was aimed at. `make benchmarks` writes it; this one is from a machine
+with {machine}.
 
-Every figure, but where a section says otherwise, is a ratio of medians over five or more rounds in which the cases
-take turns, in one process. The package computes in float64 throughout; PyTorch uses all cores, as it does by
-default, but one where a row says so since that is faster; JAX, and the package on tokens, use all; the package on
-statistics uses one. *Cold* is a first call, with whatever it compiles. A peer's losses are compared with ours before
-it is timed: 1e-9 in float64, 1e-4 in float32. All fast paths are held to the plain one on tokens, 1e-9 over 500
-steps, by `tests/simulate/descent/test_kernels.py`. Other work shared the machine: trust the ratios more than the
-times.
+How the numbers are measured, unless a section says otherwise:
+
+- *Ratios* are ratios of medians over five or more rounds, in which the cases take turns in one process. Other work
+  shared the machine, so that ratios are more reliable than times.
+- *Precision*: the package always computes in float64. A peer's losses are compared with ours before it is timed, to
+  1e-9 in float64 and 1e-4 in float32.
+- *Cores*: PyTorch uses all cores, as it does by default, or one where this is faster and the row says so. JAX and the
+  package on tokens use all cores, and the package on statistics uses one.
+- *Cold* is a first call, with all compilation.
+- *Correctness*: `tests/simulate/descent/test_kernels.py` compares all fast paths with the plain one on tokens, to 1e-9
+  over 500 steps.
 """
 
 
@@ -97,10 +103,13 @@ def runs(measured: Mapping[str, Times]) -> str:
 
 
 RUNS_TEXT = """\
-Tokens are in memory on all sides; every peer takes turns with ours, which includes summing up the statistics. On
-statistics a run is timed whole; elsewhere 20 steps are, and a whole run is extrapolated from them. Cold: the first
-whole run for us, the first two steps for a peer. *At the very least* is a peer's fastest round over our slowest.
-At low rank, peers that compute all rows are left out: they take minutes each and no aim speaks of them.
+This section times full-batch gradient descent from start to end.
+
+- *What is timed*: tokens are in memory for all. On statistics a run is timed as a whole, with the summing up of the
+  statistics. In all other cases 20 steps are timed, and a whole run is extrapolated from them.
+- *Cold* is the first whole run for the package, and the first two steps for a peer.
+- *At the very least* is a peer's fastest round over our slowest.
+- *Left out*: at low rank, peers that compute all rows take minutes for each round, and no aim was set for them.
 """
 
 
@@ -173,7 +182,8 @@ def softmax(times: Times) -> str:
     return "\n".join(
         [
             "## Softmax, on tokens\n",
-            "Ours is float64 whatever the peer has.\n",
+            "This section times steps of softmax attention. "
+            "The package computes in float64, whatever the precision of the peer is.\n",
             table(head, rows),
         ]
     )
@@ -208,12 +218,19 @@ def floors(measured: Mapping[str, Times]) -> str:
 
 
 FLOORS_TEXT = """\
-The floor is, on statistics, one symmetric matrix-vector product (64 starts: the product with 64 columns); on
-moments, merged, one copy of the weights; for summing up statistics, the general matrix product of the same size
-and the symmetric one, dsyrk, which the aim speaks of, all three in seconds of the processor. What misses its aim: 64
-starts at D = 4, where a product with 64 columns takes 10 µs and the weights of 64 models have to be unpacked,
-multiplied and moved besides; and large merged moments, where a step reads and writes all weights once, like a copy,
-but goes over each head twice on the way.
+A *floor* is an operation that a step cannot do without. This section says how much longer the whole step takes.
+
+| case | floor |
+| --- | --- |
+| a step on statistics | one symmetric matrix-vector product; with 64 starts, the product with 64 columns |
+| a step on moments, merged | one copy of the weights |
+| summing up statistics | the general matrix product of the same size, and dsyrk, the symmetric one, of the aim |
+
+Two cases miss their aims:
+
+- *64 starts at D = 4*: a product with 64 columns takes 10 µs, and the weights of 64 models have to be unpacked,
+  multiplied and moved as well.
+- *Large merged moments*: a step reads and writes all weights once, as a copy does, but reads each head twice.
 """
 
 
@@ -312,14 +329,16 @@ def courses(measured: Mapping[str, Times]) -> str:
     ]
     parts = [
         "## Time courses\n",
-        "201 values of the amplitude of one head, all to 1e-10 or better:\n",
+        "The first table is about 201 values of the amplitude of one head. "
+        "All cases reach an accuracy of 1e-10 or better:\n",
     ]
     parts += [
         table(("", "warm", "cold", "relative"), rows),
         table(("", "time", "aimed at", ""), large),
     ]
     parts += [
-        "D = 32, to 1e-10: the reduced equations of merged attention, and the flow of all 2080 weights:\n"
+        "The last table is about D = 32 at an accuracy of 1e-10: "
+        "the reduced equations of merged attention, and the flow of all 2080 weights:\n"
     ]
     return "\n".join(
         [
@@ -366,7 +385,10 @@ def grown(times: Times) -> str:
                 why,
             )
         )
-    text = "Cost ∝ size^exponent. Where a fitted exponent is smaller, costs that do not grow still count.\n"
+    text = (
+        "This section fits the exponent in cost ∝ size^exponent. "
+        "A fitted exponent is below the expected one where costs that do not grow still matter.\n"
+    )
     return "\n".join(
         [
             "## Growth\n",
@@ -404,12 +426,15 @@ def times_as(times: Times, name: str, ours: str) -> str:
 
 
 FRESH_TEXT = """\
-Two softmax heads with their own query, key, value and output, D = 5, N = 40, Adam, 256 fresh prompts in every step, on
-one core, drawing the prompts included; ours is float64 throughout. *Query row* does what ours does, with the fewest
-products: the weights meet the query first, so that no key and no value of another token is formed. *All keys and
-values* forms them, as a layer of a network does, for the query's row alone. The cases take turns, 50 steps at a time,
-and each time is the least of 40 rounds, in seconds of the processor: other work shared the machine. Of the peers, the
-aim speaks of the one in our precision that runs eagerly; in float32 a peer draws and computes half as many bytes.
+This section times a step of Adam on 256 fresh prompts, which includes drawing them. The model is two softmax heads with
+their own query, key, value and output, at D = 5 and N = 40, on one core.
+
+- *Query row* does what the package does, with the fewest products. The weights are multiplied by the query first, so
+  that no keys and values of other tokens are formed.
+- *All keys and values* forms them, as a layer of a network does, for the query's row alone.
+- *Times* are the least of 40 rounds of 50 steps, in processor time.
+- *Precision*: the package computes in float64. The aim was set for the peer in float64 that runs eagerly. In
+  float32 a peer draws and computes half as many bytes.
 """
 
 
@@ -449,7 +474,7 @@ def fresh_goals(times: Times) -> list[tuple[str, ...]]:
 
 
 RESTRICTED_TEXT = """\
-Statistics of 20,000 prompts at D = 40, N = 80, on the restricted block:
+The task is to sum up the statistics of 20,000 prompts at D = 40, N = 80, on the restricted block:
 """
 
 
@@ -473,15 +498,16 @@ def restricted(measured: Mapping[str, Times]) -> str:
 
 
 LOSSES_TEXT = """\
-Two softmax heads with ω = 0.3, −0.2 and μ = 1.2, −1.5 on D = 5, N = 40, σ² = 0.1, on one core: the loss by quadrature,
-and the mean of squared errors over prompts that are drawn, which is how this loss is usually found. Errors are
-relative: for the quadrature what it states itself, for the average its standard error. As the calls are short, the
-fastest of {rounds} rounds is shown too, and aims are held against it.
+This section compares the loss by quadrature with the mean of squared errors over drawn prompts, the usual
+way to compute it. The heads are two, with ω = 0.3, −0.2 and μ = 1.2, −1.5, at D = 5, N = 40, σ² = 0.1, on one core.
+
+- *Errors* are relative. The quadrature states its own error, and that of the average is its standard error.
+- *Fastest* is the fastest of {rounds} rounds, since the calls are short. Aims are compared with it.
 """
 
 EQUAL_TIME = """\
-In the time of one loss {prompts:,.0f} prompts are drawn and averaged: at equal time the error of the average is
-{errors:.1e} times that of the quadrature. N = 10,000 takes {spread:.2f} times as long as N = 5; aimed at: at most 2.
+In the time of one loss {prompts:,.0f} prompts are drawn and averaged. At equal time the error of the average is
+{errors:.1e} times that of the quadrature. N = 10,000 takes {spread:.2f} times as long as N = 5. The aim was at most 2.
 """
 
 LOSSES_AIMS = {softmax_losses.LOSS: 10e-3, softmax_losses.GRADIENT: 30e-3}
@@ -520,14 +546,16 @@ def losses_of_heads(measured: Mapping[str, Times]) -> str:
 
 
 RIDGE_TEXT = """\
-The ridge solution of the linear read-out at d = 32, α = τ = 10, ρ = 0.01, λ = 1e-6, with {tasks} numbers of tasks and
-{repeats} data sets of each: drawing a data set, fitting it, and the exact errors on new and on training tasks, on one
-core in seconds of the processor. *Plain NumPy* draws every token, forms all features and solves the normal equations.
+This section times ridge fits of the linear read-out at D = 32, α = τ = 10, ρ = 0.01,
+λ = 1e-6, with {tasks} numbers of tasks and
+{repeats} data sets of each. A fit includes drawing the data set and computing the exact errors on new and on
+training tasks. Times are processor time on one core. *Plain NumPy* draws every token, forms all features and solves
+the normal equations.
 """
 
 RIDGE_LAW = """\
-Both have the same law: their mean errors at each number of tasks differ by {deviation:.2f} standard errors in root mean
-square, where 1.1 is expected.
+Both sample the same law. Their mean errors at each number of tasks differ by {deviation:.2f} standard errors in root
+mean square, where 1.1 is expected.
 """
 
 

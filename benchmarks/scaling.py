@@ -42,13 +42,17 @@ SHARED = Sweep(
 PAGE_TEXT = """\
 # Scaling
 
-Written by `OPENBLAS_NUM_THREADS=1 python benchmarks/scaling.py --write` on a shared machine:
-{machine}. Other work disturbs these times. Only
-one and two workers are measured; everything beyond them is computed.
+This page is for readers who plan a large [sweep](sweeps.md). It says what one run costs, and what a million
+runs would need. Only one and two workers are measured. The numbers for more of them are computed.
+
+The page is written by `OPENBLAS_NUM_THREADS=1 python benchmarks/scaling.py --write` on a shared machine, whose
+other work disturbs the times:
+{machine}.
 
 ## What a run costs
 
-Separate attention at the published size: P = 80,000, N = 31, D = 4, H = 5, 10,001 steps; medians of {repeats}.
+The run is separate attention at the published size: P = 80,000, N = 31, D = 4, H = 5, 10,001 steps. Times are
+medians of {repeats}.
 
 | | time | how it grows |
 |---|---|---|
@@ -59,25 +63,28 @@ Separate attention at the published size: P = 80,000, N = 31, D = 4, H = 5, 10,0
 | finding it when a sweep is resumed | {find:.1f} ms | in the driver, once |
 | messages | {message:.0f} bytes | two: settings to a worker, a digest back |
 
-Results travel as files and not as messages: a worker writes them where all can read. Statistics take
-{ratio:.0f} times as long as the steps, so runs that share a data set read its statistics, which are made once.
+Workers write results into files that all can read, and do not send them as messages. Statistics take
+{ratio:.0f} times as long as the steps. For this reason they are made once for all runs that share a data set.
 
 ## One and two workers
 
-Runs a second, without the start of the processes; medians of {repeats} alternating repeats.
+The table shows runs per second, without the start of the processes. They are medians of {repeats} alternating repeats.
 
 | sweep | 1 worker | 2 workers | speedup |
 |---|---|---|---|
 | {own} runs, each with data of its own | {own1:.1f} | {own2:.1f} | {own_gain:.2f} |
 | {shared} runs on two data sets | {shared1:.0f} | {shared2:.0f} | {shared_gain:.2f} |
 
-Jobs that do nothing pass at {local_rate:,.0f} a second through local processes, and at {dask_rate:,.0f} a second
-through a Dask scheduler that shares the two cores with two workers and the driver: what one driver can hand out.
+One driver can hand out only so many jobs. Jobs that do nothing pass at {local_rate:,.0f} a second through local
+processes. Through a Dask scheduler they pass at {dask_rate:,.0f} a second, where scheduler, driver and two
+workers share two cores.
 
 ## A million runs on a thousand cores
 
-With t the time of a run, 10⁶ runs take about max(10⁶ t / 1000, 10⁶ / rate) after the driver has checked them all.
-The rate of Dask is the one above, from a scheduler without a core of its own; that of MPI is not measured here.
+This section is a calculation. With t the time of a run, 10⁶ runs take about max(10⁶ t / 1000, 10⁶ / rate)
+after the driver has checked them all.
+The rate is that of Dask in the section above, from a scheduler without a core of its own. The rate of
+MPI is not measured.
 
 | | data of its own | 1,000 runs a data set |
 |---|---|---|
@@ -89,9 +96,12 @@ The rate of Dask is the one above, from a scheduler without a core of its own; t
 | writing rate while computing | {own_write:.1f} GB/s | {shared_write:.1f} GB/s |
 | **longest** | {own_neck} | {shared_neck} |
 
-Besides, 10⁶ files stand in one folder, and `load_sweep` would hold {held:.0f} GB of losses and gradient norms: a
-larger `record` makes the files smaller, `load_sweep(folder, every=…)` thins what is read, and several sweeps, each
-with a folder and a driver of its own, divide both the files and what one driver hands out.
+One folder would have 10⁶ files, and `load_sweep` would hold {held:.0f} GB of losses and gradient norms. Three
+measures help:
+
+- A larger `record` makes the files smaller.
+- `load_sweep(folder, every=…)` thins what is read.
+- Several sweeps, each with a folder and a driver of its own, divide both the files and what one driver hands out.
 """
 
 

@@ -22,11 +22,15 @@ SEEDS = {"standard": range(20), "long": range(5)}
 HEADER = """\
 # Twenty base seeds
 
-Every data set and every initialisation of `attndyn verify` follows from its `--seed`. A verdict that changes with
-it would be luck. Here are the fast and standard claims from twenty base seeds, no two of which share a random
-number, and the long ones from five; written by `make seeds`, which takes an hour. The column of verdicts tells from
-how many seeds a claim was checked: fewer where it is younger than the last full run, and one is enough where nothing is
-drawn. A claim that is missing here is younger still.
+This page is for readers who ask whether a verdict depends on luck. Every data set and every initialisation of
+`attndyn verify` follows from its `--seed`. The table shows what the claims observed from other seeds:
+
+- *Fast and standard claims* are checked from twenty base seeds, no two of which share a random number.
+- *Long claims* are checked from five.
+
+The column of verdicts counts the seeds from which a claim was checked. There are fewer of them if the claim is younger
+than the last full run. One seed is enough if the claim draws nothing at random. A claim that is missing in the table is
+younger than its last update. `make seeds` writes this page in about an hour.
 
 {conclusion}
 """

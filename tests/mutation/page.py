@@ -19,28 +19,50 @@ Result = tuple[Site, Outcome]
 HEADER = """\
 # Mutants
 
-`make mutants` breaks every formula of `theory/` once, one syntax node at a time, and asks whether a claim of the
-*fast* or *standard* tier falls. A *constant* N becomes N + 1 and ½ becomes 1, an *exponent* goes up or down by one,
-a *sign* changes, a *factor* multiplies where it divided or the reverse, a *term* of a sum is dropped, a context
-*length* N becomes N + 1. Left alone are indices, array axes and shapes, tolerances, default arguments, messages,
-thresholds that only choose a branch, and the modules of `theory/symbolic` that read, write and decide what is
-equal. A mutant is tried against the claims that run the function it breaks, cheapest first, until one falls; one
-that may survive for a reason given below only against those that take less than a second. A sample of twenty is
-tried again in every `make test`. The numbers below are those of the last whole run, which takes hours: a module
-that is missing among them, or that is there and is gone, has changed since.
+This page is for readers who ask whether the claims would notice a wrong formula. A *mutant* is the package with one
+formula of `theory/` broken on purpose. `make mutants` makes one for every syntax node, and asks whether a claim of the
+*fast* or *standard* tier falls.
 
-It counts as fallen by *claim* if a verdict is not the expected one, by *exception* if a claim fails instead, by
-*import* if the package cannot be imported, by *timeout* if a claim takes five times as long as it should. This page
+**What is broken.**
+
+| kind | change |
+| --- | --- |
+| constant | N becomes N + 1, and ½ becomes 1 |
+| exponent | it goes up or down by one |
+| sign | it changes |
+| factor | it multiplies where it divided, or the reverse |
+| term | one term of a sum is dropped |
+| length | a context length N becomes N + 1 |
+
+**What is left alone.** No mutants are made of indices, array axes and shapes, tolerances, default arguments, messages,
+and thresholds that only choose a branch. The same holds for the modules of `theory/symbolic` that read, write and
+decide what is equal.
+
+**How a mutant is tried.** It is tried against the claims that run the broken function, cheapest first, until one
+falls. A mutant that may survive, for a reason in the last section, is tried only against claims that take less than a
+second.
+
+**How a mutant falls.**
+
+| column | meaning |
+| --- | --- |
+| claim | a verdict is not the expected one |
+| exception | a claim fails instead of giving a verdict |
+| import | the package cannot be imported |
+| timeout | a claim takes five times as long as it should |
+
+The numbers on this page are those of the last whole run, which takes hours. Modules that have been renamed, added or
+removed since then differ from the table. Every `make test` tries a sample of twenty mutants again. This page
 is written by `python -m tests.mutation`, and the reasons come from `tests/mutation/justified.toml`.
 """
 
 STRUCTURAL_TITLE = "## Structural mutations"
 STRUCTURAL = f"""{STRUCTURAL_TITLE}
 
-Other mistakes are of a kind that no change of a number, sign or term reaches: two things exchanged, a branch taken
-at ties, a term left out in one branch, a matrix transposed where it is not symmetric, a range that ends one early.
-The following were made by hand. Each is tried in every `make test` (`tests/mutation/structural.toml`), and makes
-this claim fall:
+Some mistakes are not a change of a number, sign or term. Examples are two quantities that are exchanged, a branch that
+is taken at ties, a term that is left out in one branch, a matrix that is transposed, and a range that ends one early.
+The mutations in this table were made by hand. Every `make test` tries each of them
+(`tests/mutation/structural.toml`), and it makes the claim in the last column fall:
 """
 SURVIVORS = "## Survivors"
 
