@@ -12,24 +12,30 @@ PAGE = Path(__file__).with_name("claims.md")
 HEADER = """\
 # Claims
 
-What `attndyn verify` checks; [theory](theory.md) explains the statements, and
-[the tutorial](tutorial.md#7-your-own-claim) how to add one. A claim holds if prediction and observation agree in
-its limit **and** the same judge rejects every wrong formula under *controls*. `attndyn verify NAME` checks one
-claim, or all whose ids begin with NAME and a dot. This page is written by `docs/make_claims.py`.
+This page is for readers who want to know what exactly is checked. It lists every claim of the package. A claim holds if
+prediction and observation agree in its limit **and** the same judge rejects every wrong formula under *controls*.
 
-**Levels.** *proved*: a symbolic identity, derived from the definition.
-*certified*: an enclosure that holds with certainty lies inside the stated interval; [certified](certified.md) says what
-that shows.
-*numerical*: observed within an error budget, at the expected order where the claim speaks of a limit.
-*refuted*: prediction and observation disagree; a statement that is known not to hold as it stands is expected
-to be refuted, its counterexample is checked at every run, and a *corrected* statement must pass the same judge.
-*inconclusive*: nothing can be said, because the measurement failed, scatter hides the answer or the judge was
-wrong about a variant. A verdict is as expected if its level is the one that the claim expects, *numerical*
-unless the table says another.
+`attndyn verify` checks the claims. `attndyn verify NAME` checks one claim, or all whose ids begin with NAME and a dot.
+[Theory](theory.md) explains the statements, and [the tutorial](tutorial.md#7-your-own-claim) how to add one. The page
+is written by `docs/make_claims.py`.
 
-**Tiers.** *fast* and *standard* claims are checked by default, in about five minutes together on two cores;
-`--tier long` adds what takes minutes each, `--tier paper` what takes hours. Claims that are named are checked
-whatever their tier.
+**Levels.** A verdict has one of five levels. It is as expected if its level is the one that the claim expects. That is
+*numerical* unless the table says another.
+
+| level | meaning |
+| :--- | :--- |
+| *proved* | A symbolic identity is derived from the definition. |
+| *certified* | An enclosure that holds with certainty lies inside the stated interval ([certified](certified.md)). |
+| *numerical* | The prediction is observed within an error budget, and at the expected order of its limit. |
+| *refuted* | Prediction and observation disagree. This is expected of statements that are known not to hold. |
+| *inconclusive* | The measurement failed, scatter hides the answer, or the judge was wrong about a variant. |
+
+Every run checks the counterexample of a refuted statement again, and the same judge must accept the *corrected*
+statement.
+
+**Tiers.** *Fast* and *standard* claims are checked by default, in about five minutes together on two cores.
+`--tier long` adds claims that take minutes each, and `--tier paper` those that take hours. Claims that you name are
+checked whatever their tier.
 """
 
 COLUMNS = ("id", "statement", "what is observed", "limit", "controls", "tier, level")

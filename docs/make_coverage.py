@@ -10,10 +10,12 @@ PAGE = Path(__file__).with_name("coverage.md")
 HEADER = """\
 # Coverage
 
-Results of each paper, the [claims](claims.md) that check each, the level that each claim is expected to reach, and
-the figures that show it. A verdict that is not the expected one is red in the report of `attndyn verify`. This page
-is written by `docs/make_coverage.py`; numbers of equations and figures of a paper are left out, where they could not
-be confirmed.
+This page is for readers who look for the evidence of one result. It lists the results of each paper, the
+[claims](claims.md) that check each of them, the level that each claim is expected to reach, and the figures that show
+it. In the report of `attndyn verify` a verdict is red if it is not the expected one.
+
+Numbers of equations and figures of a paper are left out where they could not be confirmed. The page is written by
+`docs/make_coverage.py`.
 """
 
 

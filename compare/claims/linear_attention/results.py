@@ -371,8 +371,8 @@ _PARTS: dict[str, tuple[Result, ...]] = {
 }
 
 _SIZES = """\
-Sizes of the simulated figures are those of the commands that the authors publish with their code (full-batch
-gradient descent in float32 there, float64 here):
+The simulated figures have the sizes of the commands that the authors publish with their code. The authors use
+full-batch gradient descent in float32, and the package uses float64.
 
 | experiment | D | N | heads | rank | sequences | initial scale | learning rate | steps |
 |---|---|---|---|---|---|---|---|---|
@@ -381,9 +381,12 @@ gradient descent in float32 there, float64 here):
 | separate, low rank | 8 | 31 | 9 | 8, 4, 2, 1 | 80,000 | 0.005 | 0.02 | 20,001 |
 | in-context fractions 0, 0.2 … 1, white, merged | 4 | 31 | 8 | | 5,000, and 5,000 to test | 1e-6 | 0.0005 | 4,001 |
 
-The separate runs here go on, to 120,000 steps, so that all plateaus are seen. The claims on merged attention
-train on 80,000 sequences, since the bias of 5,000 exceeds what they resolve. Softmax settings are not among
-those commands: ours are those of the linear runs, as [theory](theory.md) says.
+Three settings differ from the published ones:
+
+- Separate runs continue to 120,000 steps, so that all plateaus are seen.
+- Claims on merged attention train on 80,000 sequences, since the bias of 5,000 exceeds what they resolve.
+- Softmax settings are not among the published commands. Sizes are those of the linear runs, and learning rates and
+  initial scales are ours ([theory](theory.md#11-where-the-restricted-theory-ends)).
 """
 
 PAPERS = (
