@@ -30,7 +30,7 @@ def inertia_of_heads(moments: RationalMoments, maps: Sequence[BallMatrix]) -> In
         # Without an active head the loss has no second-order term in the weights.
         return Inertia(0, 0, 0)
     heads = [balanced_head(learned) for learned in maps]
-    return certified_inertia(half_hessian(moments, heads, maps), r + r * r)
+    return certified_inertia(half_hessian(moments, heads), r + r * r)
 
 
 def balanced_head(learned: BallMatrix) -> BalancedHead:
@@ -48,12 +48,12 @@ def balanced_head(learned: BallMatrix) -> BalancedHead:
     )
 
 
-def half_hessian(
-    moments: RationalMoments, heads: list[BalancedHead], maps: Sequence[BallMatrix]
-) -> BallMatrix:
+def half_hessian(moments: RationalMoments, heads: list[BalancedHead]) -> BallMatrix:
     """½ ∂²L in the order v, k, q of each head: Jᵀ(A ⊗ Λ)J − ⟨G, ∂²M⟩, with J = ∂M and G = B − A M Λ."""
     A, B, Lambda = as_balls(moments.A), as_balls(moments.B), as_balls(moments.Lambda)
-    G = B - A * total(list(maps)) * Lambda
+    # The map of the heads themselves, not the one that they were made of: another one would leave a gradient.
+    M = total([_outer(head.k, head.q) * head.v for head in heads])
+    G = B - A * M * Lambda
     tangents = [tangent for head in heads for tangent in _tangents(head)]
     pulled = [A * tangent * Lambda for tangent in tangents]
 

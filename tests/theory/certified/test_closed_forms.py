@@ -4,6 +4,7 @@ import random
 from fractions import Fraction
 from itertools import pairwise
 
+import flint
 import mpmath
 import pytest
 
@@ -16,6 +17,7 @@ from attndyn.theory.certified import (
     head_half_loss_time,
     merged_half_loss_time,
 )
+from attndyn.theory.certified.closed_forms import _proved_root
 
 FOUR = Task(eigenvalues=[4, 3, 2, 1], trace=1, context_length=31)
 HEADS = Separate(heads=4)
@@ -140,3 +142,22 @@ def test_a_task_that_is_not_diagonal_is_refused():
     task = Task(covariance=[[2, 1], [1, 2]], context_length=5)
     with pytest.raises(ValueError, match="diagonal"):
         head_half_loss_time(task, Separate(heads=2), "1/100")
+
+
+@pytest.mark.parametrize("error", ["1e-3", "1e-6", "1e-12", "0"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_root_is_proved_from_a_guess_that_is_off(error, sign):
+    with flint.ctx.workprec(128):
+        root = flint.arb(2).sqrt()
+        guess = (root + sign * flint.arb(error)).mid()
+        proved = _proved_root(lambda x: x * x - 2, lambda x: 2 * x, guess)
+        assert proved.overlaps(root)
+        assert proved.rad() < 1e-5
+
+
+def test_no_root_is_proved_where_there_is_none():
+    with (
+        flint.ctx.workprec(128),
+        pytest.raises(NoCertificate, match="no solution"),
+    ):
+        _proved_root(lambda x: x * x + 2, lambda x: 2 * x, flint.arb(1))
