@@ -78,19 +78,16 @@ def _tangents(head: BalancedHead) -> list[BallMatrix]:
 def _subtract_second_order(
     entries: list[list[Ball]], G: BallMatrix, head: BalancedHead, first: int
 ) -> None:
-    """Subtract ⟨G, ∂²M⟩ of one head, whose v stands at `first`: ∂²M is k-q, v-k and v-q."""
+    """Subtract ⟨G, ∂²M⟩ of one head, whose v stands at `first`: v G between its key and its query.
+
+    Between v and key or query stand G q and Gᵀk, which vanish at a fixed point.
+    """
     D = len(head.k)
     for i in range(D):
-        key = first + 1 + i
-        to_query = [G[i, j] for j in range(D)]
-        _subtract(entries, first, key, _dot(to_query, head.q))
         for j in range(D):
+            key = first + 1 + i
             query = first + 1 + D + j
             _subtract(entries, key, query, head.v * G[i, j])
-    for j in range(D):
-        query = first + 1 + D + j
-        to_key = [G[i, j] for i in range(D)]
-        _subtract(entries, first, query, _dot(to_key, head.k))
 
 
 def _subtract(entries: list[list[Ball]], i: int, j: int, value: Ball) -> None:
