@@ -70,7 +70,8 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 def _listening(port: int) -> socket.socket:
     """A socket at this port of this machine; ValueError if it is in use."""
-    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio sends at once only where the protocol is stated: else a head and its body can be 40 ms apart.
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # A port that was closed a moment ago is free.
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
