@@ -37,10 +37,11 @@ notebooks: $(VENV)/.installed-notebooks
 test-notebooks: $(VENV)/.installed-notebooks
 	$(BIN)/python docs/make_notebooks.py --check
 
-# Builds wheel and source distribution, and tests what they install; `make release TESTS=all` runs every test.
+# Builds wheel and source distribution, and tests what they install; `make release TESTS=all` runs every test, and
+# `make release ONLY=build` looks only into the files.
 TESTS ?= quick
 release: $(VENV)/.installed-release
-	$(BIN)/python -m tests.upkeep.release --tests $(TESTS)
+	$(BIN)/python -m tests.upkeep.release --tests $(TESTS) $(if $(ONLY),--only $(ONLY))
 
 mutants: $(VENV)/.installed-test
 	$(BIN)/python -m tests.mutation
