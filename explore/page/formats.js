@@ -17,11 +17,12 @@ export function number(value, digits = 4) {
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-4 || size >= 1e7)) {
     const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
-    return `${Number(mantissa)}·10${superscript(Number(exponent))}`;
+    return `${mantissa.startsWith("-") ? "−" : ""}${Math.abs(Number(mantissa))}·10${superscript(Number(exponent))}`;
   }
   const rounded = Number(value.toPrecision(digits));
   const decimals = size === 0 ? 0 : Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-  return rounded.toLocaleString("en", { maximumFractionDigits: Math.min(decimals, 12) });
+  const text = rounded.toLocaleString("en", { maximumFractionDigits: Math.min(decimals, 12) });
+  return text.replace("-", "−");
 }
 
 /** A difference in per cent, with its sign. */
