@@ -12,7 +12,7 @@ export function build(place, tools) {
   let shown = null; // what was shown last
   let moment = null; // the time of the pointer
 
-  const plane = card(place, "The exact loss over (ω, μ), and the heads on it");
+  const plane = card(place, "The exact loss over (ω, μ)");
   const canvas = picture(plane, {
     height: (width) => (phone() ? 236 : Math.min(430, 0.85 * width)),
     label: "The plane of ω and μ with contours of the loss and the heads on it",
@@ -265,7 +265,7 @@ export function build(place, tools) {
       drawLosses();
       drawTables();
       const form = arrived.answers.plane.plane;
-      plane.retitle(form.pair ? "The exact loss of heads ±(ω, μ), and these heads on it" : "The exact loss of one head (ω, μ), and these heads on it");
+      plane.retitle(form.pair ? "The exact loss of heads ±(ω, μ)" : "The exact loss of one head (ω, μ)");
       const { loss: values, time } = flow();
       canvas.describe(`The loss of ${form.pair ? "two heads" : "one head"} over ω and μ, from ${number(form.zero_loss)} without prediction to ${number(form.least)}; ${arrived.settings.heads} heads end at a loss of ${number(values[values.length - 1])} at flow time ${number(time[time.length - 1])}`);
     },

@@ -104,8 +104,10 @@ def finite(settings: Settings, moving: bool) -> Answer:
     """The equivalent at a finite size, and fits to drawn data; nothing while a slider moves."""
     if moving:
         return {}
-    ratios, name = Ratios.of(settings), settings["over"]
-    return _finite(ratios, name, settings["dimension"])
+    ratios, name, D = Ratios.of(settings), settings["over"], settings["dimension"]
+    # Where the slider of the axis stands does not matter to what is drawn over it.
+    curves = _finite(dataclasses.replace(ratios, **{name: 1.0}), name, D)
+    return curves | {"sizes": vars(Sizes.of(ratios, D))}
 
 
 @lru_cache(maxsize=32)
@@ -134,14 +136,12 @@ def _finite(ratios: Ratios, name: str, D: int) -> Answer:
             continue
         fits.append(_fit(point, ratios))
         fit_x.append(_ratio(point, name))
-    sizes = Sizes.of(ratios, D)
     return {
         "equivalent_x": equivalent_x,
         "equivalent_icl": [both[0] for both in equivalent],
         "equivalent_idg": [both[1] for both in equivalent],
         "fit_x": fit_x,
         "fits": fits,
-        "sizes": vars(sizes),
     }
 
 

@@ -129,7 +129,10 @@ TAB = Tab(
     parts={"plane": quick_picture, "run": run, "flow": flow_in_full, "limits": limits},
     in_python=in_python,
     stored=(
-        {"size": (1e-3, 0.01, 0.1), "start": ("both", "one")},
-        {"context": (20, 40, 80), "dimension": (5, 10), "start": ("both",)},
+        {
+            "size": (1e-3, 0.01, 0.1),
+            "context": (20, 40, 80),
+            "start": ("both", "one"),
+        },
     ),
 )
