@@ -344,7 +344,7 @@ def courses(measured: Mapping[str, Times]) -> str:
         [
             *parts,
             table(
-                ("", "time", "beside LSODA", ""),
+                ("", "time", "LSODA's time, relative", ""),
                 [*_beside(measured["reduced_flow"]), *_beside(measured["full_flow"])],
             ),
         ]
