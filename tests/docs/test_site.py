@@ -12,6 +12,8 @@ import pytest
 
 import attndyn
 
+pytestmark = pytest.mark.checkout
+
 ROOT = Path(attndyn.__file__).parent
 DOCS = ROOT / "docs"
 MATHJAX = "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"
