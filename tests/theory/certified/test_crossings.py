@@ -191,6 +191,7 @@ def test_weights_that_are_none_are_refused(weights):
         (lambda: merged_flow(TWO, MERGED, "1/10", ["1/10"]), "2 numbers"),
         (lambda: merged_flow(OBLIQUE, MERGED, "1/10", U0), "diagonal"),
         (lambda: head_flow(TWO, HEADS, ["1/10", "1/10"]), "kappa0"),
+        (lambda: head_flow(TWO, MERGED, ["1/10"]), "kappa0"),
         (lambda: head_flow(TWO, Separate(heads=1, rank=2), []), "kappa0"),
         (lambda: heads_flow(TWO, Separate(heads=2, rank=2), WEIGHTS), "rank one"),
         (lambda: middle_of_drop(TWO, HEADS, (), (3,)), "from 1 to 2"),
