@@ -129,9 +129,9 @@ TAB = Tab(
     in_python=in_python,
     stored=(
         {
-            "over": ("tau", "kappa"),
             "kappa": (0.25, 0.5, 1.0, 2.0),
             "ridge": (0.0, 0.1),
+            "over": ("tau", "kappa"),
         },
     ),
 )
