@@ -18,7 +18,7 @@ SPACE := $(subst ,, )
 export PATH := $(PATH):$(subst $(SPACE),:,$(PYENV))
 PYTHONS ?= 3.11 3.12 3.13
 
-.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch test-notebooks notebooks release lint types packages site clean
+.PHONY: verify figures images benchmarks mutants seeds check test test-lowest test-pythons test-browser test-gallery test-torch test-notebooks test-site notebooks release lint types packages site clean
 
 verify: $(VENV)/.installed
 	$(BIN)/attndyn verify --out results
@@ -89,6 +89,10 @@ site: $(VENV)/.installed-docs
 test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest tests/browser/report_in_chromium.py tests/browser/explorer_in_chromium.py \
 	  tests/browser/wings_in_chromium.py
+
+# The site that `make site` has built, in the same browser.
+test-site: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest tests/browser/site_in_chromium.py
 
 # Every script of the gallery, and the pictures of pages that come from them.
 test-gallery: $(VENV)/.installed-test

@@ -20,6 +20,7 @@ type_names.name_array_types()
 import gallery_order  # noqa: E402
 import inventories  # noqa: E402
 import make_reference  # noqa: E402
+from sphinx_gallery.sorting import ExplicitOrder  # noqa: E402
 
 import attndyn  # noqa: E402
 
@@ -95,6 +96,16 @@ nitpick_ignore_regex = inventories.NAMES_WITHOUT_A_PAGE
 sphinx_gallery_conf = {
     "examples_dirs": ["gallery_src"],
     "gallery_dirs": ["gallery"],
+    # From the simplest story to other wings; a new folder stands at the end.
+    "subsection_order": ExplicitOrder(
+        [
+            *(f"gallery_src/{name}" for name in ("merged", "separate", "training")),
+            *(f"gallery_src/{name}" for name in ("derivations", "softmax")),
+            *(f"gallery_src/{name}" for name in ("linear_transformer", "asymptotics")),
+            "gallery_src/checkpoints",
+            "*",
+        ]
+    ),
     "filename_pattern": r"plot_\w+\.py$",
     "abort_on_example_error": True,
     "nested_sections": True,
