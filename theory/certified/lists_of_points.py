@@ -13,7 +13,7 @@ from ...task import Task
 from .balls import Ball, BallMatrix, ball, total, with_precision
 from .curvatures import inertia_of_heads
 from .enclosures import Enclosure
-from .rational_moments import RationalMoments, rational_moments
+from .rational_moments import RationalMoments, exact_moments
 from .spectra import certified_spectrum
 
 BITS = 192
@@ -171,7 +171,7 @@ def _spectrum(
         raise ValueError(
             f"a list of 2^{task.dimension} points is too long: certify single ones with fixed_point"
         )
-    moments = rational_moments(task, model)
+    moments = exact_moments(task, model)
     gains, maps = certified_spectrum(moments)
     return _Spectrum(moments, gains, maps)
 

@@ -43,7 +43,7 @@ class AlignedDirection(NamedTuple):
     gain: Fraction
 
 
-def rational_moments(task: Task, model: Parametrization) -> RationalMoments:
+def exact_moments(task: Task, model: Parametrization) -> RationalMoments:
     """The moments of a task as it is written: floats are the decimals that they print as.
 
     From E[y² x xᵀ | w] = 2 Λ w wᵀ Λ + (wᵀΛw + σ²) Λ for Gaussian x, and independence of the pairs:
@@ -77,7 +77,7 @@ def aligned_directions(
     task: Task, model: Parametrization
 ) -> tuple[Fraction, list[AlignedDirection]]:
     """c, and the axes by decreasing gain, of a task whose Λ and Ω are diagonal as written; ValueError otherwise."""
-    moments = rational_moments(task, model)
+    moments = exact_moments(task, model)
     A, B, Lambda = moments.A, moments.B, moments.Lambda
     D = moments.dimension
     off_axis = [(i, j) for i in range(D) for j in range(D) if i != j]

@@ -20,7 +20,7 @@ from .rational_moments import (
     AlignedDirection,
     RationalMoments,
     aligned_directions,
-    rational_moments,
+    exact_moments,
 )
 from .taylor_steps import Rate, State
 
@@ -159,7 +159,7 @@ def heads_flow(
         raise ValueError(
             "heads_flow is that of separate heads of rank one: pass Separate(heads)"
         )
-    moments = rational_moments(task, model)
+    moments = exact_moments(task, model)
     start = _restricted_weights(model, weights, moments.dimension)
     if len(start) > MOST_NUMBERS:
         raise ValueError(
