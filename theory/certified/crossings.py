@@ -305,6 +305,4 @@ def _first_below(
 
 def _ball_of_times(begin: Fraction, end: Fraction) -> Ball:
     """A ball that holds all times between two."""
-    middle = ball((begin + end) / 2)
-    half = ball((end - begin) / 2)
-    return middle + flint().arb(0, half.upper())
+    return ball(begin).union(ball(end))

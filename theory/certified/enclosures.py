@@ -91,7 +91,7 @@ class Enclosure(Displayed):
     def __str__(self) -> str:
         """Midpoint and radius in decimals, rounded so that the interval in print holds this one."""
         decimals = self._decimals()
-        unit = Fraction(1, 10**decimals) if decimals >= 0 else Fraction(10**-decimals)
+        unit = Fraction(10) ** -decimals
         shown = round(self.midpoint / unit) * unit
         # What rounding the midpoint moved it by is added to the radius.
         radius = max(self.upper - shown, shown - self.lower)
@@ -112,9 +112,7 @@ class Enclosure(Displayed):
 
     def summary(self) -> Summary:
         """The interval on one screen."""
-        return Summary(
-            f"Enclosure {self}", {"width": _upper_text(self.width) if self.width else 0}
-        )
+        return Summary(f"Enclosure {self}", {"width": _upper_text(self.width)})
 
 
 def _dyadic(value: Ball) -> Fraction:

@@ -13,7 +13,7 @@ from ...task import Task
 from .balls import Ball, BallMatrix, ball, total, with_precision
 from .curvatures import inertia_of_heads
 from .enclosures import Enclosure
-from .rational_moments import RationalMoments, exact_moments
+from .rational_moments import RationalMoments, checked_subset, exact_moments
 from .spectra import certified_spectrum
 
 BITS = 192
@@ -127,8 +127,12 @@ def fixed_points(
     >>> float(points.of(1).loss), points.of(1).loss.width < 1e-50
     (0.47058823529411764, True)
     """
-    spectrum = _spectrum(task, model)
     most = min(_head_count(model), task.dimension)
+    if 2**task.dimension > MOST_POINTS:
+        raise ValueError(
+            f"a list of 2^{task.dimension} points is too long: certify single ones with fixed_point"
+        )
+    spectrum = _spectrum(task, model)
     directions = range(1, task.dimension + 1)
     subsets = [s for size in range(most + 1) for s in combinations(directions, size)]
     points = [_point(spectrum, subset) for subset in subsets]
@@ -152,25 +156,16 @@ def fixed_point(
     >>> fixed_point(task, Separate(heads=2), (2,)).hessian_index
     1
     """
-    chosen = tuple(sorted(subset))
-    known = range(1, task.dimension + 1)
-    is_known = len(set(chosen)) == len(chosen) and all(d in known for d in chosen)
-    if not is_known or len(chosen) > _head_count(model):
+    heads = _head_count(model)
+    chosen = checked_subset(subset, task.dimension)
+    if len(chosen) > heads:
         raise ValueError(
-            f"subset must be at most {_head_count(model)} different directions from 1 to {task.dimension}, not {chosen}"
+            f"{heads} heads learn at most {heads} directions: a subset of {len(chosen)} needs more heads"
         )
-    return _point(_spectrum(task, model, 1), chosen)
+    return _point(_spectrum(task, model), chosen)
 
 
-def _spectrum(
-    task: Task, model: Parametrization, count: int | None = None
-) -> _Spectrum:
-    """Gains and maps; ValueError for a list that is too long."""
-    _head_count(model)
-    if count is None and 2**task.dimension > MOST_POINTS:
-        raise ValueError(
-            f"a list of 2^{task.dimension} points is too long: certify single ones with fixed_point"
-        )
+def _spectrum(task: Task, model: Parametrization) -> _Spectrum:
     moments = exact_moments(task, model)
     gains, maps = certified_spectrum(moments)
     return _Spectrum(moments, gains, maps)

@@ -112,20 +112,19 @@ def middle_of_drop(
     c, directions = aligned_directions(task, model)
     losses = []
     for subset in (before, after):
-        gains = [directions[d - 1].gain for d in checked_subset(subset, directions)]
+        chosen = checked_subset(subset, len(directions))
+        gains = [directions[d - 1].gain for d in chosen]
         losses.append(c - sum(gains, Fraction(0)))
     return (losses[0] + losses[1]) / 2
 
 
-def checked_subset(
-    subset: Iterable[int], directions: list[AlignedDirection]
-) -> tuple[int, ...]:
+def checked_subset(subset: Iterable[int], dimension: int) -> tuple[int, ...]:
     """The directions in increasing order; ValueError for one that does not exist, or stands twice."""
     chosen = tuple(subset)
-    known = range(1, len(directions) + 1)
+    known = range(1, dimension + 1)
     if len(set(chosen)) != len(chosen) or any(d not in known for d in chosen):
         raise ValueError(
-            f"directions are different numbers from 1 to {len(directions)}, not {chosen}"
+            f"directions are different numbers from 1 to {dimension}, not {chosen}"
         )
     return tuple(sorted(chosen))
 

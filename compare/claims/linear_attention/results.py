@@ -268,6 +268,7 @@ _PARTS: dict[str, tuple[Result, ...]] = {
                 "certified.low_orders",
             ),
         ),
+        Result("Enclosures in print", ("certified.printed",)),
     ),
     "What is learned in context": (
         Result(

@@ -211,7 +211,7 @@ def test_what_has_no_certificate_is_refused_in_one_sentence(task, model, message
 
 @pytest.mark.parametrize("subset", [(0,), (3,), (1, 1), (1.5,), ("1",)])
 def test_directions_that_do_not_exist_are_refused(subset):
-    with pytest.raises(ValueError, match="different directions from 1 to 2"):
+    with pytest.raises(ValueError, match="different numbers from 1 to 2"):
         fixed_point(TASK, Separate(heads=2), subset)
 
 

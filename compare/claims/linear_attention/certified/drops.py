@@ -14,7 +14,10 @@ from .....task import Task
 from .....theory import population, staircase
 from .....theory.certified import (
     Enclosure,
+    NoCertificate,
+    ReducedFlow,
     drop_time,
+    head_amplitude,
     head_flow,
     head_half_loss_time,
     heads_flow,
@@ -23,6 +26,7 @@ from .....theory.certified import (
     merged_flow,
     middle_of_drop,
 )
+from .....theory.certified.balls import with_precision
 from .....theory.certified.taylor_steps import State, TaylorMethod
 from .....theory.linear_attention.low_rank import low_rank_amplitudes
 from .....theory.linear_attention.merged import aligned_amplitudes
@@ -62,6 +66,10 @@ ONE = Task(eigenvalues=["2/5"], context_length=31)
 ONE_HEAD = Separate(heads=1)
 START_OF_ONE = Fraction(1, 10)
 LOW_ORDERS = (8, 16)
+STEP = 4
+"""Flow time of a step over which one head is held against its box, a fourteenth of its half-loss time."""
+
+TIMES_OF_STEP = (1, 2, 4)
 NO_REMAINDER = "without the remainder"
 BOX_OF_THE_START = "remainder from the box of the start"
 
@@ -234,23 +242,40 @@ MACHINES = {
 
 
 def closed_half_loss_time(context: RunContext) -> dict[str, Enclosure]:
-    """The half-loss time of one head by its closed form, which no step of an integrator enters."""
-    time = head_half_loss_time(ONE, ONE_HEAD, START_OF_ONE)
-    return {f"order {order}": time for order in LOW_ORDERS}
+    """Half-loss time and amplitudes of one head by its closed form, which no step of an integrator enters."""
+    half_loss_time = head_half_loss_time(ONE, ONE_HEAD, START_OF_ONE)
+    amplitudes = {
+        f"v({time})": head_amplitude(ONE, ONE_HEAD, time, START_OF_ONE)
+        for time in TIMES_OF_STEP
+    }
+    return amplitudes | {f"order {order}": half_loss_time for order in LOW_ORDERS}
 
 
 def integrated_half_loss_time(
     context: RunContext, control: str
 ) -> dict[str, Enclosure]:
-    """The same by two low orders, of the right machine or of a broken one."""
+    """The same by two low orders and by the box of a step, of the right machine or of a broken one."""
     one = head_flow(ONE, ONE_HEAD, [START_OF_ONE])
     level = middle_of_drop(ONE, ONE_HEAD)
-    return {
+    machine = MACHINES[control]
+    box = _box_of_step(one, machine)
+    return {f"v({time})": box for time in TIMES_OF_STEP} | {
         f"order {order}": drop_time(
-            one, level, order=order, bits=128, method=MACHINES[control]
+            one, level, order=order, bits=128, method=machine
         ).time
         for order in LOW_ORDERS
     }
+
+
+@with_precision
+def _box_of_step(
+    one: ReducedFlow, machine: type[TaylorMethod], *, bits: int = 128
+) -> Enclosure:
+    """Where the machine says that v of one head stays over a step."""
+    box = machine(one.rate, LOW_ORDERS[0]).enclosing_box(one.initial_box(), STEP)
+    if box is None:
+        raise NoCertificate("no box was found that holds one head over a step")
+    return Enclosure.of_ball(box[0])
 
 
 _ENCLOSED = "none: the enclosures are of the stated equations themselves"
@@ -317,7 +342,7 @@ CLAIMS = (
         beyond_paper=True,
         statement=r"x(t) \in \sum_{k<p} x_k t^k + x_p(X) t^p \quad \text{for } 0 \le t \le h",
         hypotheses=("x₀ + [0, h] f(X) lies in X",),
-        observable="the half-loss time of one head by its closed form, with 128 bits",
+        observable="half-loss time of one head, and its amplitude over a step, by its closed form, with 128 bits",
         limit="none: both sides are enclosures",
         measure=closed_half_loss_time,
         predict=integrated_half_loss_time,
