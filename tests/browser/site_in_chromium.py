@@ -227,6 +227,18 @@ def test_code_that_is_a_name_leads_to_its_page(browser):
     assert len(links) >= 25
 
 
-def test_code_can_be_copied(browser):
+def test_code_is_copied_without_its_prompts_and_its_output(browser):
     open_page(browser, SITE / "tutorial.html")
-    assert browser.find_elements(By.CSS_SELECTOR, "button.copybtn")
+    browser.execute_script(
+        "document.addEventListener('copy', e => { window.copied = e.target.value })"
+    )
+    (button, *_) = browser.find_elements(By.CSS_SELECTOR, "button.copybtn")
+    shown = button.find_element(By.XPATH, "..").text
+    assert ">>> import numpy as np" in shown
+    browser.execute_script("arguments[0].click()", button)
+    wait_until(browser, "window.copied !== undefined")
+    copied = browser.execute_script("return window.copied")
+    code = [line[4:] for line in shown.splitlines() if line[:4] in (">>> ", "... ")]
+    assert copied.splitlines() == code
+    assert len(code) < len(shown.splitlines())
+    wait_until(browser, "document.querySelector('button.copybtn.success') !== null")
