@@ -121,7 +121,8 @@ class _Basis(NamedTuple):
         δ = table.scale
         a = math.asinh(table.bound / δ)
         inside = np.clip(ω, -table.bound, table.bound)
-        z = np.arcsinh(inside / δ) / a
+        # At the bound the two functions may differ in the last digit, and no angle has a sine above one.
+        z = np.clip(np.arcsinh(inside / δ) / a, -1, 1)
         root = np.sqrt(inside**2 + δ**2)
         # With z = sin θ, T_i is (−1)^{i/2} cos iθ for even i and (−1)^{(i−1)/2} sin iθ for odd i: both, and the
         # differences to θ = 0, keep their digits where z is small.

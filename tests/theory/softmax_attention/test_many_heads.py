@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attndyn import Task
-from attndyn.theory.softmax_attention.exact_tables import table_within
+from attndyn.theory.softmax_attention.exact_tables import ExactTable, table_within
 from attndyn.theory.softmax_attention.many_heads import (
     _FINE,
     _End,
@@ -70,3 +70,13 @@ def test_a_note_counts_the_ends_that_agree(table):
     assert "edge" not in note
     ends[0] = _End(0.5, np.array([0.2, 1.0]))
     assert "at this edge" in search.note(ends)
+
+
+def test_a_table_is_a_number_at_its_bound():
+    signal, products = np.array([0.0, 1.0]), np.eye(2)
+    for bound in np.linspace(1, 30, 400):
+        # Some of these have arsinh(R/δ)/a above one, by a rounding.
+        table = ExactTable((bound, 1.0), signal, products, 1.0)
+        loss = table.loss(np.array([bound, -2 * bound]), np.array([0.1, 0.2]))
+        # With g = z and F = 1 + z z′ at z = 1 and z′ = −1.
+        assert loss == pytest.approx(1 - 2 * (0.1 - 0.2) + 2 * (0.01 + 0.04))
