@@ -51,13 +51,18 @@ def _import_from_simulate(problem: Problem) -> str:
 
 def _task_arguments(problem: Problem) -> str:
     arguments = [
-        f"[{', '.join(f'{value:g}' for value in problem.eigenvalues)}]",
+        f"[{', '.join(_written(value) for value in problem.eigenvalues)}]",
         "trace=1.0",
         f"context_length={problem.context_length}",
     ]
     if problem.noise_variance:
         arguments.append(f"noise_variance={problem.noise_variance}")
     return ", ".join(arguments)
+
+
+def _written(value: float) -> str:
+    """A number with all of its digits, whole ones without a point."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def _model(problem: Problem) -> str:

@@ -31,11 +31,14 @@ start = initial_weights(model, task, scale={settings["scale"]}, seed={settings["
 print(linear_transformer.minimum(task))
 print([(point.subset, round(point.loss, 4)) for point in fixed_points(task, model)])
 """
+    blocks = (
+        'p, q = start["value"][0, ..., K:].reshape(K, K), start["key_query"][0, :K, :K]'
+    )
     if settings["training"] == "sgd":
         return (
             begin
             + f"""
-p, q = start["value"][0, :, K:], start["key_query"][0, :K, :K]
+{blocks}
 steps = np.unique(np.linspace(0, {steps}, 301).astype(int))
 options = dict(learning_rate={rate}, batch={settings["batch"]}, seed={settings["seed"]})
 chains = sgd_chains(task, p, q, steps, model, **options)
@@ -48,13 +51,19 @@ print(loss[-1], flow.loss[-1])
     data = f"statistics(sample(task, {sequences}), model, block='restricted')"
     if sequences == math.inf:
         data = "population_statistics(task, model)"
+    curve = """curve = time_course(task, model, run.flow_time, start)
+print(overlay(curve, run))"""
+    if len(inputs) == 1:
+        # Of one output `time_course` follows the growing mode, and the tab all weights.
+        curve = f"""{blocks}
+flow = linear_transformer.layer_flow(task, p, q, run.flow_time, model)
+print(run.loss[-1], flow.loss[-1])"""
     return (
         begin
         + f"""
 data = {data}
 run = train(model, data, start, learning_rate={rate}, steps={steps}, record={record_of(steps)})
-curve = time_course(task, model, run.flow_time, start)
-print(overlay(curve, run))
+{curve}
 """
     )
 

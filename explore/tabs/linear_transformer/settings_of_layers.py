@@ -62,9 +62,11 @@ class Layer:
     def blocks(self, weights: dict[str, FloatArray]) -> Weights:
         """p (…, K, K) and q (…, D, D) of weights with any leading axes."""
         D = self.task.dimension
-        return Weights(
-            weights["value"][..., 0, :, D:], weights["key_query"][..., 0, :D, :D]
-        )
+        value = weights["value"]
+        if self.task.outputs == 1:
+            # With one output its axis is left out.
+            value = value[..., None, :]
+        return Weights(value[..., 0, :, D:], weights["key_query"][..., 0, :D, :D])
 
 
 def model_of(task: Task) -> Merged:

@@ -208,3 +208,8 @@ def test_every_stored_setting_is_allowed():
         for name, values in grid.items():
             for value in values:
                 assert TAB.settings({name: value})[name] == value
+
+
+def test_eigenvalues_of_many_digits_stand_in_the_script():
+    settings = TAB.settings({"eigenvalues": [1.23456789, 3]})
+    assert "Task([1.23456789, 3], " in TAB.in_python(settings)

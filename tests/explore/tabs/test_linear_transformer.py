@@ -100,3 +100,13 @@ def test_half_times_are_crossings_of_half_of_what_is_learned():
 def test_what_is_out_of_bounds_is_refused_in_a_sentence(given, says):
     with pytest.raises(ValueError, match=says):
         TAB.respond(given, "run")
+
+
+@pytest.mark.parametrize("training", ["full", "sgd"])
+def test_a_single_mode_is_a_layer_of_one_output(training):
+    given = {"training": training, "inputs": [2.0], "sequences": "inf"}
+    answer, names = TAB.respond(given), names_of(given)
+    assert answer["theory_loss"][-1] == pytest.approx(names["flow"].loss[-1], abs=1e-5)
+    last = names["run"].loss[-1] if training == "full" else names["loss"][-1]
+    assert answer["run_loss"][-1] == pytest.approx(last, rel=1e-6)
+    assert answer["theory_half"][0] == pytest.approx(answer["run_half"][0], rel=0.3)
