@@ -3,19 +3,20 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from .runtime.arrays import FloatArray, read_only
 from .runtime.checks import is_whole_number
-from .runtime.decimals import in_message, number
+from .runtime.decimals import Number, as_stored, exact_fraction, in_message, number
 
-ContextLength = int | str | Sequence[int] | Mapping[int, float]
+ContextLength = int | str | Sequence[int] | Mapping[int, Number]
 """N, "n0..N", a list of lengths, or {length: weight}."""
 
-CheckedLength = int | str | tuple[int, ...] | dict[int, float]
-"""The same once it is checked: lengths stand in increasing order, and one length alone is N."""
+CheckedLength = int | str | tuple[int, ...] | dict[int, float | Fraction]
+"""The same once it is checked: lengths in increasing order, one alone is N, a weight that no double says a fraction."""
 
 MOST_LENGTHS = 10**6
 """Most context lengths of an average: a second's work for the theory."""
@@ -67,10 +68,24 @@ def length_weights(length: CheckedLength) -> FloatArray:
     array([0.25, 0.75])
     """
     if isinstance(length, dict):
-        weights = np.array(list(length.values()))
-        return read_only(weights / math.fsum(length.values()))
+        weights = np.array([float(weight) for weight in length.values()])
+        return read_only(weights / math.fsum(weights))
     count = len(averaged_lengths(length))
     return read_only(np.full(count, 1 / count))
+
+
+def written_length(length: CheckedLength) -> ContextLength:
+    """The context length as an argument that prints: a weight that is a fraction as text.
+
+    >>> written_length({1: Fraction(1, 3), 4: 3.0})
+    {1: '1/3', 4: 3.0}
+    """
+    if not isinstance(length, dict):
+        return length
+    return {
+        n: as_stored(float(weight), exact_fraction(weight))
+        for n, weight in length.items()
+    }
 
 
 def stored_length(length: CheckedLength) -> Any:
@@ -79,11 +94,10 @@ def stored_length(length: CheckedLength) -> Any:
     >>> stored_length({1: 1.0, 4: 3.0})
     {'1': 1.0, '4': 3.0}
     """
-    if isinstance(length, dict):
-        return {str(n): weight for n, weight in length.items()}
-    if isinstance(length, tuple):
-        return list(length)
-    return length
+    written = written_length(length)
+    if isinstance(written, Mapping):
+        return {str(n): weight for n, weight in written.items()}
+    return list(written) if isinstance(written, tuple) else written
 
 
 def _not_a_length(value: object) -> ValueError:
@@ -158,9 +172,9 @@ def _listed_lengths(lengths: list[Any]) -> int | tuple[int, ...]:
     return ordered[0] if len(ordered) == 1 else tuple(ordered)
 
 
-def _weighted_lengths(weights: Mapping[Any, Any]) -> int | dict[int, float]:
+def _weighted_lengths(weights: Mapping[Any, Any]) -> int | dict[int, float | Fraction]:
     """Length → weight in increasing order, or the only length; keys may be text, as files have them."""
-    by_length: dict[int, float] = {}
+    by_length: dict[int, float | Fraction] = {}
     for key, value in weights.items():
         is_text = isinstance(key, str) and re.fullmatch("[0-9]{1,16}", key)
         length = int(key) if is_text else key
@@ -172,7 +186,7 @@ def _weighted_lengths(weights: Mapping[Any, Any]) -> int | dict[int, float]:
             )
         if length in by_length:
             raise ValueError(f"context_length {length} is stated twice")
-        by_length[length] = float(weight)
+        by_length[length] = weight
     lengths = _listed_lengths(list(by_length))
     if isinstance(lengths, int):
         return lengths

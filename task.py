@@ -20,6 +20,7 @@ from .context_lengths import (
     checked_context_length,
     length_weights,
     stored_length,
+    written_length,
 )
 from .inputs import Inputs
 from .runtime.arrays import FloatArray, read_only
@@ -404,7 +405,7 @@ class Task(Settings):
             settings["inputs"] = self.inputs
         if "teachers" in settings:
             settings["teachers"] = self.teachers
-        settings["context_length"] = self.context_length
+        settings["context_length"] = written_length(self.context_length)
         return settings
 
     def _covariance_settings(self) -> dict[str, Any]:

@@ -370,7 +370,7 @@ def length_shares(task: Task) -> tuple[Expr, ...] | None:
         return None
     weights = list(task.context_length.values())
     for weight in weights:
-        if not is_short(weight):
+        if isinstance(weight, float) and not is_short(weight):
             raise ValueError(
                 f"the weight {weight!r} of a context length rounds a number that exact work cannot know: "
                 "write the weights as whole numbers, such as {3: 1, 5: 2}"

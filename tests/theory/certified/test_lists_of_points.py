@@ -229,3 +229,17 @@ def test_a_singular_teacher_law_is_refused():
     )
     with pytest.raises(NoCertificate, match="gain is zero"):
         fixed_points(task, Separate(heads=2))
+
+
+def test_weights_of_context_lengths_are_read_as_they_are_written():
+    weights = {3: "1/3", 7: 2, 20: Fraction(1, 7)}
+    task = Task(eigenvalues=["1/2"], context_length=weights)
+    shares = {N: Fraction(weight) for N, weight in weights.items()}
+    whole = sum(shares.values())
+    pairs = sum(Fraction(N + 1, N) * share for N, share in shares.items()) / whole
+    single = sum(Fraction(1, N) * share for N, share in shares.items()) / whole
+    # A = E[N(N+1)/δ²] λ² + E[N/δ²] λ² and B = λ² with δ = N, Ω = 1.
+    λ = Fraction(1, 2)
+    gain = λ / (pairs + single)
+    assert fixed_points(task, Separate(heads=1)).of(1).gains[0].contains(gain)
+    assert Task.from_dict(task.to_dict()) == task

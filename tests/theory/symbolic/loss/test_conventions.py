@@ -27,6 +27,7 @@ from attndyn.theory.symbolic import (
     rational_task,
 )
 from attndyn.theory.symbolic.derivation import derive
+from attndyn.theory.symbolic.task import length_shares
 
 DIVISORS = {"context": None, "tokens": None, "none": 1, "2/3": 2 / 3, 2.5: 2.5}
 """Each with the number that it is, if it is one."""
@@ -217,4 +218,10 @@ def test_models_without_exact_symbols_are_refused(model, message):
 
 def test_weights_of_lengths_that_nobody_knows_are_refused():
     with pytest.raises(ValueError, match="write the weights as whole numbers"):
-        derive(Task([1], context_length={1: "1/3", 2: 1}), Merged(1))
+        derive(Task([1], context_length={1: 1 / 3, 2: 1}), Merged(1))
+
+
+def test_weights_of_lengths_that_are_written_as_quotients_are_exact():
+    task = Task([1], context_length={1: "1/3", 2: 1})
+    assert length_shares(task) == (sp.Rational(1, 4), sp.Rational(3, 4))
+    assert derive(task, Merged(1))
