@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from threading import RLock
 from typing import Any, ParamSpec, TypeVar
 
 from ...runtime.decimals import exact_fraction
@@ -22,6 +23,9 @@ LEAST_BITS = 20
 
 MOST_BITS = 2**14
 """Most bits that are tried: 4900 digits. More than that is a mistake, and would not end."""
+
+_ONE_AT_A_TIME = RLock()
+"""Held while the precision is set: another thread would change it, and cut series short, which makes wrong balls."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -47,7 +51,8 @@ def with_precision(
 ) -> Callable[Parameters, Result]:
     """The routine with the precision that its argument `bits` asks for, and the caller's one afterwards.
 
-    Precision and length of series are global in python-flint: whoever leaves them changed breaks other code.
+    Precision and length of series are global in python-flint: whoever leaves them changed breaks other code, and
+    threads wait for each other.
     """
 
     default = inspect.signature(routine).parameters["bits"].default
@@ -55,13 +60,14 @@ def with_precision(
     @functools.wraps(routine)
     def precise(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         context = flint().ctx
-        bits = kwargs.get("bits", default)
-        before = context.prec, context.cap
-        context.prec = checked_bits(bits)
-        try:
-            return routine(*args, **kwargs)
-        finally:
-            context.prec, context.cap = before
+        bits = checked_bits(kwargs.get("bits", default))
+        with _ONE_AT_A_TIME:
+            before = context.prec, context.cap
+            context.prec = bits
+            try:
+                return routine(*args, **kwargs)
+            finally:
+                context.prec, context.cap = before
 
     return precise
 

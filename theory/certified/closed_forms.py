@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+from ...models.attention import Merged, Separate
 from ...models.protocol import Parametrization
 from ...task import Task
 from .balls import (
@@ -57,7 +58,7 @@ def head_half_loss_time(
     """Flow time at which an aligned rank-one head from v = |k| = |q| = `v0` has halved its part of the loss.
 
     The part is g (1 − v³/m)², so that v³/m = 1 − √½. `direction` counts from 1 by decreasing gain. ValueError for a
-    task that is not diagonal, or a start that is not between 0 and this v.
+    task that is not diagonal, another model, or a start that is not between 0 and this v.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=["4", "3", "2", "1"], trace=1, context_length=31)
@@ -109,15 +110,16 @@ def aligned_loss(
 ) -> Enclosure:
     """L at `flow_time` of heads of which each begins on a direction of its own: c − Σ_d g_d [1 − (1 − v_d³/m_d)²].
 
-    `v0` (D,) are the starts by decreasing gain, 0 for a direction without a head. ValueError as `head_half_loss_time`.
+    `v0` (D,) are the starts by decreasing gain, 0 for a direction without a head. ValueError as `head_half_loss_time`,
+    and for more starts than heads.
 
     >>> from attndyn import Separate, Task
     >>> task = Task(eigenvalues=["3/5", "2/5"], context_length=20)
     >>> aligned_loss(task, Separate(heads=2), 0, ["0", "0"]).contains(1)
     True
     """
-    c, directions = aligned_directions(task, model)
-    starts = _starts(v0, directions)
+    c, directions = aligned_directions(task, _rank_one_heads(model))
+    starts = _starts(v0, directions, model)
     time = _nonnegative("flow_time", flow_time)
     return Enclosure.of_ball(_loss(c, directions, starts, time))
 
@@ -145,8 +147,8 @@ def aligned_exit_time(
     >>> [round(float(time), 6) for time in exits]
     [135.826762, 306.40873]
     """
-    c, directions = aligned_directions(task, model)
-    starts = _starts(v0, directions)
+    c, directions = aligned_directions(task, _rank_one_heads(model))
+    starts = _starts(v0, directions, model)
     wanted = ball(rational("level", level))
     end = positive_rational("until", until)
     if not _loss(c, directions, starts, Fraction(0)) > wanted:
@@ -173,8 +175,8 @@ def merged_half_loss_time(
 ) -> Enclosure:
     """Flow time at which merged attention on a white task, from s = `w0` and U = w₀ B/‖B‖, loses half.
 
-    ln[(α/w₀² − κ) p/(α − κp)]/(2α) with p = (α/κ)(1 − √½). ValueError unless Λ and Ω are multiples of the identity, or
-    for a start at which less than half is left to lose.
+    ln[(α/w₀² − κ) p/(α − κp)]/(2α) with p = (α/κ)(1 − √½). ValueError unless Λ and Ω are multiples of the identity, for
+    another model, or for a start at which less than half is left to lose.
 
     >>> from attndyn import Merged, Task
     >>> task = Task(eigenvalues=[1, 1, 1, 1], context_length=31)
@@ -182,6 +184,8 @@ def merged_half_loss_time(
     >>> str(time)[:34], time.width < 1e-30
     ('2.21813104133592073955111227091432', True)
     """
+    if not isinstance(model, Merged):
+        raise ValueError("this form is that of merged attention: pass Merged(heads)")
     _, directions = aligned_directions(task, model)
     start = ball(positive_rational("w0", w0))
     if len({(direction.b, direction.curvature) for direction in directions}) > 1:
@@ -318,7 +322,7 @@ def _proved_root(
 
 
 def _loss(
-    c: Fraction, directions: list[AlignedDirection], v0: list[object], time: Fraction
+    c: Fraction, directions: list[AlignedDirection], v0: list[Fraction], time: Fraction
 ) -> Ball:
     """c − Σ_d g_d [1 − (1 − v_d³/m_d)²]."""
     loss = ball(c)
@@ -331,13 +335,33 @@ def _loss(
     return loss
 
 
-def _starts(v0: Sequence[object], directions: list[AlignedDirection]) -> list[object]:
-    """The starts as fractions; ValueError unless there is one of zero or more for each direction."""
+def _rank_one_heads(model: Parametrization) -> Separate:
+    """The model; ValueError unless it has separate heads of rank one, whose equations these closed forms solve."""
+    if not isinstance(model, Separate) or model.rank != 1:
+        raise ValueError(
+            "this form is that of separate heads of rank one: pass Separate(heads)"
+        )
+    return model
+
+
+def _starts(
+    v0: Sequence[object],
+    directions: Sequence[AlignedDirection],
+    model: Parametrization,
+) -> list[Fraction]:
+    """The starts as fractions, none below zero; ValueError unless there is one for each direction, and enough heads."""
     if len(v0) != len(directions):
         raise ValueError(
             f"v0 must have one start for each of {len(directions)} directions, not {len(v0)}"
         )
-    return [_nonnegative("v0", start) for start in v0]
+    starts = [_nonnegative("v0", start) for start in v0]
+    begun = sum(start > 0 for start in starts)
+    if begun > _rank_one_heads(model).head_count:
+        raise ValueError(
+            f"v0 starts {begun} heads, each on a direction of its own, and the model has fewer: "
+            "write 0 for a direction without a head"
+        )
+    return starts
 
 
 def _nonnegative(name: str, value: object) -> Fraction:
@@ -351,6 +375,6 @@ def _direction(
     task: Task, model: Parametrization, direction: object
 ) -> AlignedDirection:
     """The direction of this number; ValueError if there is none."""
-    _, directions = aligned_directions(task, model)
+    _, directions = aligned_directions(task, _rank_one_heads(model))
     number = whole_number_between("direction", direction, 1, len(directions))
     return directions[number - 1]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from ...runtime.decimals import nearest_double
 from ...runtime.display import Displayed, Summary
 from .balls import (
     Ball,
@@ -38,6 +39,9 @@ LARGEST_RADIUS = 1e-3
 
 MOST_STEPS = 2000
 """Most steps: one drop takes 20 to 60."""
+
+LONGEST_STEP = 1e300
+"""Longest step, as at a fixed point, which stays: twice as much is still a double."""
 
 PIECES = 8
 """Pieces of each step in a tube of the loss, unless shorter ones are asked for."""
@@ -232,7 +236,7 @@ def loss_tube(
     (False, True)
     """
     whole_number_between("pieces", pieces, 1, MOST_PIECES)
-    limit = float(positive_rational("longest", longest))
+    limit = nearest_double(positive_rational("longest", longest))
     method = TaylorMethod(flow.rate, _order(order))
     found = []
     for timed in _steps(flow, method, until, limit):
@@ -263,9 +267,10 @@ def _steps(
 ) -> Iterator[_TimedStep]:
     """The steps from time 0 until one ends beyond `until`; NoCertificate where boxes have grown too large."""
     end = positive_rational("until", until)
+    limit = min(longest, nearest_double(end), LONGEST_STEP)
     begin, state = Fraction(0), flow.initial_box()
     for _ in range(MOST_STEPS):
-        step = method.step(state, min(longest, float(end)))
+        step = method.step(state, limit)
         timed = _TimedStep(begin, state, step)
         yield timed
         begin, state = timed.end, step.at(flint().arb(step.length))

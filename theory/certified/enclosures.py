@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -21,7 +22,7 @@ class Enclosure(Displayed):
     """The interval from `lower` to `upper`, both exact: of a result it holds the true number with certainty.
 
     Text such as "27.1" and floats are read as the decimals that they are written as. ValueError if `lower` is above
-    `upper`.
+    `upper`, or for what is no finite number.
 
     >>> half = Enclosure.around("0.5", "1e-3")
     >>> half.contains("0.4999"), half.is_inside(Enclosure.around("0.5", "0.1"))
@@ -36,9 +37,13 @@ class Enclosure(Displayed):
     upper: Fraction
 
     def __post_init__(self) -> None:
+        # A double is not the decimal that it prints as: 0.1 lies above 1/10.
+        object.__setattr__(self, "lower", exact_fraction(self.lower))
+        object.__setattr__(self, "upper", exact_fraction(self.upper))
         if self.lower > self.upper:
             raise ValueError(
-                f"an interval goes from lower to upper, not from {self.lower} down to {self.upper}"
+                "an interval goes from lower to upper, "
+                f"not from {_quotient(self.lower)} down to {_quotient(self.upper)}"
             )
 
     @classmethod
@@ -108,7 +113,11 @@ class Enclosure(Displayed):
 
     def to_dict(self) -> dict[str, Any]:
         """The exact ends as quotients in text, and the interval as it is printed."""
-        return {"lower": str(self.lower), "upper": str(self.upper), "text": str(self)}
+        return {
+            "lower": _quotient(self.lower),
+            "upper": _quotient(self.upper),
+            "text": str(self),
+        }
 
     def summary(self) -> Summary:
         """The interval on one screen."""
@@ -123,15 +132,36 @@ def _dyadic(value: Ball) -> Fraction:
 
 def _exponent(number: Fraction) -> int:
     """The power of ten of the first digit of a positive number."""
-    guess = len(str(number.numerator)) - len(str(number.denominator))
-    return guess if number >= Fraction(10) ** guess else guess - 1
+    bits = number.numerator.bit_length() - number.denominator.bit_length()
+    # The number lies between 2^(bits − 1) and 2^(bits + 1): the power of ten is this one or one of its neighbours.
+    power = math.floor(bits * math.log10(2)) + 1
+    while number < Fraction(10) ** power:
+        power -= 1
+    return power
+
+
+def _digits(number: int) -> str:
+    """A whole number of any length: Python itself refuses to print more than 4300 digits."""
+    return format(Decimal(number), "f")
+
+
+def _quotient(number: Fraction) -> str:
+    """A fraction of any length, as Python writes it.
+
+    >>> _quotient(Fraction(-1, 3)), _quotient(Fraction(2))
+    ('-1/3', '2')
+    """
+    numerator = _digits(number.numerator)
+    if number.denominator == 1:
+        return numerator
+    return f"{numerator}/{_digits(number.denominator)}"
 
 
 def _decimal_text(number: Fraction, decimals: int) -> str:
     """A number with so many decimals, all of them exact."""
     if decimals <= 0:
-        return str(int(number))
-    digits = f"{abs(int(number * 10**decimals)):0{decimals + 1}d}"
+        return _digits(int(number))
+    digits = _digits(abs(int(number * 10**decimals))).zfill(decimals + 1)
     sign = "-" if number < 0 else ""
     text = f"{sign}{digits[:-decimals]}.{digits[-decimals:]}"
     is_exact = decimals == MOST_DIGITS

@@ -161,3 +161,29 @@ def test_no_root_is_proved_where_there_is_none():
         pytest.raises(NoCertificate, match="no solution"),
     ):
         _proved_root(lambda x: x * x + 2, lambda x: 2 * x, flint.arb(1))
+
+
+@pytest.mark.parametrize("model", [Merged(heads=2), Separate(heads=1, rank=2)])
+def test_heads_of_another_kind_have_other_equations(model):
+    routines = [
+        lambda: head_half_loss_time(FOUR, model, "1/100"),
+        lambda: head_amplitude(FOUR, model, 1, "1/100"),
+        lambda: aligned_loss(FOUR, model, 1, ["1/100", 0, 0, 0]),
+        lambda: aligned_exit_time(FOUR, model, "1/2", ["1/100", 0, 0, 0]),
+    ]
+    for routine in routines:
+        with pytest.raises(ValueError, match="separate heads of rank one"):
+            routine()
+
+
+def test_the_form_of_merged_attention_is_not_that_of_separate_heads():
+    with pytest.raises(ValueError, match="merged attention"):
+        merged_half_loss_time(WHITE, HEADS, "1/100")
+
+
+def test_no_more_heads_begin_than_there_are():
+    one = Separate(heads=1)
+    with pytest.raises(ValueError, match="starts 2 heads"):
+        aligned_loss(FOUR, one, 1, ["1/100", "1/100", 0, 0])
+    alone = aligned_loss(FOUR, one, 1, [0, "1/100", 0, 0])
+    assert alone == aligned_loss(FOUR, HEADS, 1, [0, "1/100", 0, 0])

@@ -1,5 +1,7 @@
 """Drop times by validated integration: two settings agree, and so does a solver in doubles."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
 
@@ -208,3 +210,38 @@ def test_plain_values_say_what_the_time_was_certified_with():
     assert (plain["bits"], plain["order"]) == (96, 8)
     assert plain["start"] == ["1/10", "9/100", "1/25"]
     assert plain["steps"] > 5
+
+
+def test_threads_do_not_change_each_others_precision():
+    flow, level = merged_flow(TWO, MERGED, "1/10", U0), Fraction(1, 2)
+    settings = [{"bits": 128, "order": 16}, {"bits": 256, "order": 30}] * 2
+    alone = [drop_time(flow, level, **setting).time for setting in settings]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that threads take turns within a step
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            together = list(
+                pool.map(lambda setting: drop_time(flow, level, **setting), settings)
+            )
+    finally:
+        sys.setswitchinterval(interval)
+    assert [crossing.time for crossing in together] == alone
+
+
+def test_a_flow_at_rest_stays_or_is_refused():
+    rest = head_flow(TWO, Separate(heads=1), [0])
+    (loss,) = losses_at(rest, ["1e30"])
+    assert loss.contains(1)
+    assert "Enclosure" in repr(loss)
+    with pytest.raises(NoCertificate, match="no step"):
+        losses_at(rest, ["1e350"])
+    with pytest.raises(ValueError, match="below the loss at the start"):
+        drop_time(rest, 1, until="1e350")
+
+
+def test_the_latest_time_may_be_beyond_doubles():
+    flow = merged_flow(TWO, MERGED, "1/10", U0)
+    tube = loss_tube(flow, 1, longest="1e350", bits=128, order=16)
+    assert tube.at(1).width < 1
+    crossing = drop_time(flow, "1/2", until="1e350")
+    assert crossing.time.is_disjoint(drop_time(flow, "2/5").time)

@@ -74,3 +74,30 @@ def test_what_is_no_interval_is_refused(midpoint, radius, message):
 def test_plain_values_hold_the_exact_ends():
     plain = Enclosure.around("1/3", "1/7").to_dict()
     assert (plain["lower"], plain["upper"]) == ("4/21", "10/21")
+
+
+def test_ends_are_the_decimals_that_they_are_written_as():
+    interval = Enclosure(0.1, "3/10")
+    assert (interval.lower, interval.upper) == (Fraction(1, 10), Fraction(3, 10))
+    assert interval.contains(0.1)
+    assert interval.contains("0.3")
+    for end in (float("nan"), float("inf"), True, "one"):
+        with pytest.raises(ValueError, match="number"):
+            Enclosure(0, end)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_numbers_of_any_length_are_printed(sign):
+    third = sign * Fraction(1, 3)
+    long = Enclosure.around(third, Fraction(1, 10**5000))
+    huge = Enclosure.around(third * 10**5000, 1)
+    for enclosure in (long, huge):
+        midpoint = str(enclosure).partition(" ± ")[0]
+        assert len(midpoint) >= 5000
+        assert "Enclosure" in repr(enclosure)
+        lower, _, _ = enclosure.to_dict()["lower"].partition("/")
+        assert len(lower) >= 5000
+    whole, _, decimals = str(long).partition(" ± ")[0].lstrip("-").partition(".")
+    assert (whole, set(decimals)) == ("0", {"3"})
+    with pytest.raises(ValueError, match="from lower to upper"):
+        Enclosure(huge.upper, huge.lower)

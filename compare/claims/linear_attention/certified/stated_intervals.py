@@ -33,11 +33,11 @@ def stated(
 
 def with_longer_context(task: Task) -> Task:
     """The task with contexts that are longer by one."""
-    weights = dict(
-        zip(task.context_lengths, task.context_weights.tolist(), strict=True)
-    )
-    if isinstance(task.context_length, dict):
-        weights = task.context_length
+    weights = task.context_length
+    if not isinstance(weights, dict):
+        weights = dict(
+            zip(task.context_lengths, task.context_weights.tolist(), strict=True)
+        )
     return Task(
         covariance=task.exact_covariance.tolist(),
         teacher_covariance=task.exact_teacher_covariance.tolist(),
