@@ -29,8 +29,8 @@ class Case(NamedTuple):
 
 CASES = {
     "two directions": Case(
-        Task(eigenvalues=["3/5", "2/5"], context_length=20),
-        Separate(heads=3, divisor="none"),
+        Task(eigenvalues=["3/5", "2/5"], context_length={1: 1, 20: 3}),
+        Separate(heads=3),
     ),
     "Λ and Ω that do not commute": Case(
         Task(
@@ -49,7 +49,7 @@ CASES = {
         ),
         Separate(heads=3, divisor="tokens"),
     ),
-    "the published task": Case(FOUR, Separate(heads=4)),
+    "the published task": Case(FOUR, Separate(heads=4, divisor="none")),
     "two context lengths, fewer heads than directions": Case(
         Task(
             eigenvalues=[5, 4, 3, 2, 1],
