@@ -23,6 +23,9 @@ _BEYOND = 2.0
 _MOST_STEPS = {True: 3_000, False: 12_000}
 """Of a run while a slider moves, and at rest, where it takes half a second."""
 
+_MOST_DRAWN = {True: 2e7, False: 2e8}
+"""Numbers that online SGD draws while a slider moves, and at rest: 10 to 15 ns each."""
+
 _FEWEST_STEPS = 20
 
 
@@ -87,7 +90,11 @@ def horizon(layer: Layer, settings: Settings, *, moving: bool) -> Horizon:
     law = linear_transformer.half_times(layer.task, layer.scale, layer.model)
     slowest = float(np.max(law.mean[learned], initial=1.0))
     wanted = math.ceil(_BEYOND * slowest / (2 * settings["rate"]))
-    steps = max(_FEWEST_STEPS, min(wanted, _MOST_STEPS[moving]))
+    most = _MOST_STEPS[moving]
+    if settings["training"] == "sgd":
+        drawn = settings["batch"] * settings["context"] * layer.task.dimension
+        most = min(most, int(_MOST_DRAWN[moving] / drawn))
+    steps = max(_FEWEST_STEPS, min(wanted, most))
     return Horizon(steps, steps < wanted)
 
 

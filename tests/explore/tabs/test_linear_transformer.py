@@ -110,3 +110,12 @@ def test_a_single_mode_is_a_layer_of_one_output(training):
     last = names["run"].loss[-1] if training == "full" else names["loss"][-1]
     assert answer["run_loss"][-1] == pytest.approx(last, rel=1e-6)
     assert answer["theory_half"][0] == pytest.approx(answer["run_half"][0], rel=0.3)
+
+
+def test_sgd_on_long_contexts_ends_while_one_can_wait():
+    given = {"training": "sgd", "inputs": [1.0] * 6, "context": 1000, "batch": 128}
+    answer = TAB.respond(given, "run", moving=True)
+    # 128 prompts of 1000 pairs in six dimensions are 768,000 numbers a step.
+    assert answer["steps"] == 2e7 // 768_000
+    assert answer["is_short"]
+    assert "np.linspace(0, 260, 301)" in TAB.in_python(TAB.settings(given))
