@@ -30,9 +30,12 @@ class ReadoutOptions:
     noise: Annotated[
         str, typer.Option(help="Noise of the labels, whose variance is 1 without it.")
     ] = "0"
-    ridge: Annotated[str | None, typer.Option(help="Ridge lambda; 0 if left out.")] = (
-        None
-    )
+    ridge: Annotated[
+        str | None,
+        typer.Option(
+            help="Ridge lambda of the penalty (lambda/D)|Gamma|² beside the mean of squares; 0 if left out."
+        ),
+    ] = None
     theta: Annotated[
         str | None,
         typer.Option(help="Times of gradient flow instead of a ridge solution."),

@@ -86,8 +86,8 @@ THEORY: dict[str, Groups] = {
 LINEAR_ATTENTION: dict[str, Groups] = {
     "attndyn.theory.linear_attention": {
         "Merged attention": """
-            aligned_amplitudes matrix_amplitudes unstable_mode_amplitude drop_time
-            half_loss_time
+            two_layer_amplitudes aligned_amplitudes matrix_amplitudes
+            unstable_mode_amplitude drop_time half_loss_time
         """,
         "Separate attention, rank one": """
             rank_one_amplitude rank_one_time rank_one_gap blow_up_time

@@ -236,7 +236,8 @@ def match_plateaus(
     ]
     if are_all:
         matches = _without_repetitions(matches)
-    return PlateauMatches(matches, _note_on_convention(candidates, matches))
+    given = float(run.settings.get("loss_scale", 1.0))
+    return PlateauMatches(matches, _note_on_convention(candidates, matches, given))
 
 
 class _Candidates(NamedTuple):
@@ -401,10 +402,11 @@ def _without_repetitions(matches: Sequence[PlateauMatch]) -> list[PlateauMatch]:
 
 
 def _note_on_convention(
-    candidates: _Candidates, matches: Sequence[PlateauMatch]
+    candidates: _Candidates, matches: Sequence[PlateauMatch], given: float
 ) -> str:
     """That the losses look like a multiple of the mean square; empty if they do not.
 
+    `given` is the loss scale by which the run's losses have been divided already, which a suggestion goes on from.
     With weights the maps say which levels they should be at. Without, the first plateau should be that of M = 0, and
     with its factor all plateaus must lie nearer to levels than without.
     """
@@ -418,7 +420,10 @@ def _note_on_convention(
         factor = _ratio_of_first(heights, levels, candidates)
     if factor is None or abs(np.log(factor)) < _SAME_CONVENTION:
         return ""
-    return f"losses are {factor:.3g} times the levels: loss_scale={factor:.3g}?"
+    suggested = f"loss_scale={factor * given:.3g}?"
+    if given != 1.0:
+        suggested = f"with loss_scale={given:.3g} they are; {suggested}"
+    return f"losses are {factor:.3g} times the levels: {suggested}"
 
 
 def _common_ratio(heights: FloatArray, levels: FloatArray) -> float | None:

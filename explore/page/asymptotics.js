@@ -3,7 +3,7 @@
 import { resampled } from "./series.js";
 
 const AXES = {
-  tau: { name: "τ = P/D², prompts for each feature", words: "sequences τ" },
+  tau: { name: "τ = P/D², prompts for each feature (without the label row)", words: "sequences τ" },
   kappa: { name: "κ = k/D, tasks for each dimension", words: "tasks κ" },
   alpha: { name: "α = N/D, tokens for each dimension", words: "context α" },
 };
@@ -128,7 +128,7 @@ export function build(place, tools) {
       if (limit.here.refused) return { text: `No value at the sliders: ${limit.here.refused}.`, wrong: true };
       const words = `new tasks ${number(limit.here.icl)}, training tasks ${number(limit.here.idg)}`;
       const best = along?.stop?.error ? `best ridge ${number(limit.icl_at_best_ridge)}, stopping early ${number(along.stop.error)}` : `best ridge ${number(limit.icl_at_best_ridge)}`;
-      const count = finite?.fit_x ? `${finite.fit_x.length} numbers of data sets of D = ${settings.dimension}` : "";
+      const count = finite?.fit_x ? `fits to data of D = ${settings.dimension} at ${finite.fit_x.length} points` : "";
       const waiting = !finite && !moving ? `fits at D = ${settings.dimension} are being computed` : "";
       return { text: [words, best, count || waiting].filter(Boolean).join(" · ") };
     },

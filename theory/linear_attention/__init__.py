@@ -1,5 +1,6 @@
 """Linear attention (Zhang et al. 2025, arXiv 2501.16265): the formulas of this model alone."""
 
+from ..two_layer import two_layer_amplitudes
 from .conservation_laws import conserved_quantities
 from .low_rank import low_rank_amplitudes
 from .merged import (
@@ -33,5 +34,6 @@ __all__ = [
     "rank_one_amplitude",
     "rank_one_gap",
     "rank_one_time",
+    "two_layer_amplitudes",
     "unstable_mode_amplitude",
 ]

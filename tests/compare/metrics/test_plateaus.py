@@ -255,6 +255,15 @@ def test_a_loss_of_another_convention_is_noticed(landed, factor, weights):
     assert match_plateaus(POINTS, replace(run, loss=run.loss * 1.03)).note == ""
 
 
+def test_a_suggested_loss_scale_goes_on_from_the_given_one(landed):
+    """Losses that were divided by a half which they did not have."""
+    run = outside(landed[0], weights=False)
+    other = external_run(np.column_stack([run.steps, run.loss]), loss_scale=0.5)
+    note = match_plateaus(POINTS, other).note
+    assert "losses are 2 times the levels" in note
+    assert note.endswith("loss_scale=1?")
+
+
 def test_spikes_part_no_plateau(landed):
     """At the edge of stability the loss jumps up and comes back: one visit of the fixed point, at its lower loss."""
     run = landed[0]
