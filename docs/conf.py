@@ -20,7 +20,6 @@ type_names.name_array_types()
 import gallery_order  # noqa: E402
 import inventories  # noqa: E402
 import make_reference  # noqa: E402
-from sphinx_gallery.sorting import ExplicitOrder  # noqa: E402
 
 import attndyn  # noqa: E402
 
@@ -39,6 +38,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
+    "breaking_names",
     "claim_links",
     "code_links",
     "github_links",
@@ -47,6 +47,7 @@ extensions = [
     "prose_docstrings",
     "source_links",
     "stored_explorer",
+    "type_names",
 ]
 root_doc = "index"
 exclude_patterns = [
@@ -85,6 +86,7 @@ add_module_names = False
 python_use_unqualified_type_names = True
 python_display_short_literal_types = True
 python_maximum_signature_line_length = 80
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_default_options = {"members": True, "exclude-members": "summary"}
@@ -96,16 +98,6 @@ nitpick_ignore_regex = inventories.NAMES_WITHOUT_A_PAGE
 sphinx_gallery_conf = {
     "examples_dirs": ["gallery_src"],
     "gallery_dirs": ["gallery"],
-    # From the simplest story to other wings; a new folder stands at the end.
-    "subsection_order": ExplicitOrder(
-        [
-            *(f"gallery_src/{name}" for name in ("merged", "separate", "training")),
-            *(f"gallery_src/{name}" for name in ("derivations", "softmax")),
-            *(f"gallery_src/{name}" for name in ("linear_transformer", "asymptotics")),
-            "gallery_src/checkpoints",
-            "*",
-        ]
-    ),
     "filename_pattern": r"plot_\w+\.py$",
     "abort_on_example_error": True,
     "nested_sections": True,

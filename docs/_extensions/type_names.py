@@ -1,8 +1,12 @@
-"""ArrayLike and NDArray by their names: NumPy spells them as unions and generics of several lines."""
+"""Signatures that can be read: array types by their names, and factories of defaults as dots.
+
+NumPy spells ArrayLike and NDArray as unions and generics of several lines.
+"""
 
 from types import GenericAlias
 
 import numpy.typing
+from sphinx.application import Sphinx
 
 
 class _NamedType(type):
@@ -17,3 +21,16 @@ def name_array_types() -> None:
     for name in ("ArrayLike", "NDArray"):
         stand_in = _NamedType(name, (), {"__module__": "numpy.typing"})
         setattr(numpy.typing, name, stand_in)
+
+
+def dots_for_factories(*event: object) -> tuple[str, object] | None:
+    """`= ...` for `= <factory>` of dataclasses, which is no Python: Sphinx would print all types raw."""
+    *_, signature, returned = event
+    if not isinstance(signature, str):
+        return None
+    return signature.replace("<factory>", "..."), returned
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("autodoc-process-signature", dots_for_factories)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

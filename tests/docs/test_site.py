@@ -73,6 +73,16 @@ def test_nothing_on_the_pages_is_loaded_from_elsewhere():
         assert not re.search(r"!\[[^\]]*\]\(http", words), file
 
 
+def test_dotted_names_may_break_in_tables_only(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS / "_extensions")
+    from breaking_names import with_breaks
+
+    name = '<span class="pre">theory.asymptotics.errors</span>'
+    in_a_cell = name.replace(".", ".<wbr>")
+    assert with_breaks(f"<p>{name}</p>") == f"<p>{name}</p>"
+    assert with_breaks(f"<td>{name}, a.b</td>") == f"<td>{in_a_cell}, a.b</td>"
+
+
 @pytest.fixture
 def linkcheck(monkeypatch):
     """The script that checks a built site."""
