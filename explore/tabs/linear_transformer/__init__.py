@@ -73,8 +73,8 @@ TAB = Tab(
     title="Modes of a layer",
     introduction=(
         "A layer whose outputs share the eigenvectors of the inputs learns one mode after another, at times as 1/s². "
-        "In short contexts modes disturb each other: each learns less than 1/s, and a weak one nothing at all, however long one "
-        "trains. The page “One layer with several outputs” derives it."
+        "In short contexts modes disturb each other: each learns less than 1/s, and a weak one nothing at all, however "
+        "long one trains. The page “One layer with several outputs” derives it."
     ),
     controls=(
         Choice(
