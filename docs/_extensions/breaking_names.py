@@ -1,9 +1,11 @@
 """Dotted names in the cells of tables may break after a dot, so that no column pushes the others out of sight."""
 
 import re
+from typing import TYPE_CHECKING
 
-from docutils import nodes
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
 
 CELL = re.compile(r"<td\b.*?</td>", re.DOTALL)
 DOTTED_NAME = re.compile(r'(?<=<span class="pre">)\w+(?:\.\w+)+(?=</span>)')
@@ -19,16 +21,16 @@ def with_breaks(body: str) -> str:
 
 
 def break_names(
-    app: Sphinx,
+    app: "Sphinx",
     page: str,
     template: str,
     context: dict[str, str],
-    doctree: nodes.document | None,
+    doctree: "nodes.document | None",
 ) -> None:
     if doctree is not None:
         context["body"] = with_breaks(context["body"])
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     app.connect("html-page-context", break_names)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

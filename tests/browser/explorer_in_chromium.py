@@ -7,7 +7,6 @@ import base64
 import gzip
 import json
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -16,18 +15,11 @@ from functools import cache
 from urllib.parse import urlsplit
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from attndyn.explore import all_tabs
 from attndyn.explore.stored import combinations, stored_page
 
-OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-    *("--no-first-run", "--disable-background-networking", "--disable-sync"),
-    *("--disable-component-update", "--hide-scrollbars"),
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
 WIDTHS = (1280, 400)
 THEMES = ("light", "dark")
 TABS = [tab.name for tab in all_tabs()]
@@ -48,24 +40,6 @@ def address():
     yield process.stdout.readline().split()[4]
     process.kill()
     process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    assert all(programs), (
-        "chromium or chromedriver is missing: apt-get install chromium chromium-driver"
-    )
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    logs = {"browser": "ALL", "performance": "ALL"}
-    options.set_capability("goog:loggingPrefs", logs)
-    service = webdriver.ChromeService(programs[1])
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
 
 
 def shown(driver, address, width=1280, theme="light", height=900):

@@ -7,7 +7,6 @@ import base64
 import json
 import math
 import re
-import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -34,20 +33,6 @@ REAL = (
     "fixed_points.index",
     "merged.aligned",
     "replay.mlp_cubic",
-)
-OPTIONS = (
-    *(
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-    ),
-    *(
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ),
 )
 X = tuple(step / 10 for step in range(100))
 CURVES = tuple(
@@ -105,27 +90,6 @@ def page(tmp_path_factory):
     real = [check_claim(claim, context) for claim in all_claims() if claim.id in REAL]
     drawn = draw(["growing_mode_order"], out=folder / "figures", runs=folder)
     return write_report(Ledger((*real, *map(invented, LEVELS)), 0), folder, drawn)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Chromium with a fresh profile, which tells what it requests and complains about."""
-    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    assert all(programs), (
-        "chromium or chromedriver is missing: apt-get install chromium chromium-driver"
-    )
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    options.set_capability(
-        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
-    )
-    driver = webdriver.Chrome(
-        options=options, service=webdriver.ChromeService(programs[1])
-    )
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

@@ -6,12 +6,10 @@ The name of this file keeps it out of `make test`, whose machines need no browse
 """
 
 import json
-import shutil
 import time
 from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
@@ -37,12 +35,6 @@ PAGES = (
     "explorer/index.html",
 )
 WIDTHS, THEMES = (1280, 400), ("light", "dark")
-OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-    *("--no-first-run", "--disable-background-networking", "--disable-sync"),
-    *("--disable-component-update", "--hide-scrollbars"),
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
 HARMLESS = "Got invalid theme mode"
 """What the theme says at a first visit, when no theme has been chosen yet."""
 
@@ -50,26 +42,10 @@ PATIENCE = 60
 """Seconds in which a page typesets its formulas, on a busy machine too."""
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Chromium with a fresh profile, which tells what it requests and complains about."""
+@pytest.fixture(scope="module", autouse=True)
+def site():
+    """The site, which must have been built."""
     assert (SITE / "index.html").is_file(), "there is no site yet: make site"
-    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    assert all(programs), (
-        "chromium or chromedriver is missing: apt-get install chromium chromium-driver"
-    )
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    options.set_capability(
-        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
-    )
-    driver = webdriver.Chrome(
-        options=options, service=webdriver.ChromeService(programs[1])
-    )
-    yield driver
-    driver.quit()
 
 
 def wait_until(browser, condition):

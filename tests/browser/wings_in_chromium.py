@@ -10,14 +10,13 @@ from attndyn.explore import all_tabs
 from tests.browser.explorer_in_chromium import (
     MEDIAN,
     address,
-    browser,
     complaints,
     move,
     shown,
     wait,
 )
 
-__all__ = ["address", "browser"]
+__all__ = ["address"]
 
 MOVES = {
     "softmax_attention": [

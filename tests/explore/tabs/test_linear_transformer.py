@@ -7,7 +7,7 @@ from attndyn.explore.tabs.linear_transformer import TAB
 from attndyn.explore.tabs.linear_transformer.parts import half_learned
 
 FEW = {"sequences": 500}
-SGD = {"training": "sgd", "inputs": [2.0, 1.0], "batch": 16}
+SGD = {"training": "sgd", "inputs": [2.0, 1.0], "batch": 4, "context": 5}
 
 
 def names_of(given):

@@ -82,7 +82,7 @@ CLAIMS = (
     Claim(
         id="certified.printed",
         title="Enclosures in print hold the exact ones, and are hardly wider",
-        origin="exact intervals, whose text Python's own fractions read",
+        origin="goes beyond the papers: exact intervals, whose text Python's own fractions read",
         statement=r"m - \tfrac{6}{5} r \le m' - r' \le m - r, \quad m + r \le m' + r' \le m + \tfrac{6}{5} r",
         hypotheses=("a radius r above zero; without one sixty decimals are printed",),
         observable="both ends of ten intervals as their text gives them, with middle, radius and width",
