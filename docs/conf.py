@@ -119,6 +119,8 @@ sphinx_gallery_conf = {
 }
 suppress_warnings = [
     "config.cache",  # functions in the configuration, which Sphinx cannot store
+    # The folder of a clone may have a space in its name. No script has, and every link is checked.
+    "sphinx_gallery.space_in_filename",
 ]
 
 # HTML.
